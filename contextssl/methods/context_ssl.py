@@ -1,0 +1,163 @@
+"""ContextSSL: symmetries read from context (Gupta et al., In-Context Symmetries, NeurIPS 2024).
+
+A sequence of pairs (x, a, y) becomes tokens X_i = (enc(x_i), told part of a_i) and Y_i = (enc(y_i), 0). A causal
+transformer embeds every token from its past pairs and itself. Told a group's actions, the embedding of X_i can and
+must follow y_i in that group; told nothing about a group, it can only match y_i by dropping the group. So the
+context decides which symmetry an embedding has.
+
+    contrastive   InfoNCE between X_i and Y_i (eq. 2)
+    auxiliary     the told groups' parameters of y_i are readable from both embeddings (eq. 3)
+
+`reference`, `paper` and `default` are configurations of this one class. B, T, N, A, L, D, S as in `batch.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from contextssl.actions import ActionSpace, Environment, hide
+from contextssl.batch import Transitions
+from contextssl.context import ConditionedEncoder, interleave
+from contextssl.losses.auxiliary import told_group_error
+from contextssl.losses.contrastive import ContrastiveLoss
+from contextssl.method import ContextualMethod
+from contextssl.methods.environments import EnvironmentSampler
+from contextssl.methods.rehearsal import Rehearsal
+from contextssl.models.heads import mlp
+from contextssl.models.masks import pair_mask, random_pair_mask
+from contextssl.models.transformer import ContextTransformer
+
+
+class ContextSSL(ContextualMethod):
+    """The contextual method.
+
+    Args:
+        encoder: items [N, *input] -> features [N, encoder.out_dim].
+        actions: the domain's action space.
+        transformer: builds the context transformer from (token width, output width).
+        contrastive: loss between X and Y embeddings [B, T, E].
+        environments: draws what each sequence is told.
+        embedding_dim: output width E; the encoder's when None.
+        mask_probabilities: a sequence's random-mask probability is drawn from these.
+        mask_per_layer: a fresh random mask in every layer.
+        mask_per_sequence: a random mask of its own for every sequence.
+        auxiliary_weight: weight of the auxiliary loss.
+        auxiliary_dims: hidden widths of the auxiliary predictor.
+        standardise: normalise features with a BatchNorm without affine parameters, and actions and auxiliary targets
+            by their training statistics, so that told actions and features enter with equal energy. Without it
+            small encoders collapse (docs/notebook.md).
+        closed_pairs: in a context, let Y_i's token also read its pair's x_i and action: evidence of what an action
+            did. Never in training pairs, whose X and Y must not see each other.
+        rehearsal: builds the part of a step that is laid out exactly as inference; None to leave it out.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        actions: ActionSpace,
+        *,
+        transformer: Callable[[int, int], ContextTransformer],
+        contrastive: ContrastiveLoss,
+        environments: EnvironmentSampler,
+        embedding_dim: int | None = None,
+        mask_probabilities: tuple[float, ...] = (0.9,),
+        mask_per_layer: bool = True,
+        mask_per_sequence: bool = False,
+        auxiliary_weight: float = 5.0,
+        auxiliary_dims: tuple[int, ...] = (1024, 1024),
+        standardise: bool = False,
+        closed_pairs: bool = False,
+        rehearsal: Callable[[ActionSpace, int, int], Rehearsal] | None = None,
+    ) -> None:
+        super().__init__()
+        features_dim = int(encoder.out_dim)  # type: ignore[arg-type]
+        self.encoder, self.actions, self.environments, self.contrastive = encoder, actions, environments, contrastive
+        self.mask_probabilities, self.mask_per_layer, self.mask_per_sequence = mask_probabilities, mask_per_layer, mask_per_sequence
+        self.auxiliary_weight = auxiliary_weight
+        embedding_dim = embedding_dim or features_dim
+        self.transformer = transformer(features_dim + actions.action_dim, embedding_dim)
+        self.auxiliary = mlp(embedding_dim, auxiliary_dims, actions.latent_dim)
+        self.normalise = nn.BatchNorm1d(features_dim, affine=False) if standardise else nn.Identity()
+        gain = (features_dim / actions.action_dim) ** 0.5 / actions.action_scale
+        self.register_buffer("action_gain", gain if standardise else torch.ones(actions.action_dim))
+        self.register_buffer("latent_mean", actions.latent_mean if standardise else torch.zeros(actions.latent_dim))
+        self.register_buffer("latent_scale", actions.latent_scale if standardise else torch.ones(actions.latent_dim))
+        self.pair_in = nn.Linear(features_dim, self.transformer.read_in.out_features, bias=False) if closed_pairs else None
+        self.rehearsal = rehearsal(actions, embedding_dim, features_dim) if rehearsal else None
+
+    def represent(self, x: Tensor) -> Tensor:
+        """[N, *input] -> [N, D]: context-free features."""
+        features: Tensor = self.normalise(self.encoder(x))
+        return features
+
+    def loss_terms(self, batch: Transitions, generator: torch.Generator) -> dict[str, Tensor]:
+        """Contrastive and auxiliary terms of all pairs, each seen after a random part of its sequence's past."""
+        self.actions.check(batch.action, batch.latent)
+        features = self.encode(batch)
+        told = self.environments.draw(batch, self.actions, generator)
+        tokens = interleave(self.tokens(features.state, told.action), self.tokens(features.next_state))
+        outputs = self.transformer(tokens, self._training_masks(tokens, generator))
+        terms = {
+            "contrastive": self.contrastive(outputs[:, 0::2], outputs[:, 1::2]),
+            "auxiliary": self.auxiliary_weight * self.auxiliary_error(outputs, batch.latent[:, :, 1].repeat_interleave(2, 1), told.groups),
+        }
+        return terms | (self.rehearsal(self, features, told, generator) if self.rehearsal else {})
+
+    def tokens(self, features: Tensor, told_action: Tensor | None = None) -> Tensor:
+        """[..., D] and [..., A] or None -> [..., D + A]: an item with what is told of its action, or with zeros."""
+        if told_action is None:
+            told_action = features.new_zeros(*features.shape[:-1], self.actions.action_dim)
+        return torch.cat([features, told_action * self.action_gain], dim=-1)
+
+    def context(self, features: Transitions, told_action: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Prefix cache of contexts of features [B, T, D] with the told part of their actions [B, T, A]."""
+        x, mask = self.tokens(features.state, told_action), pair_mask(2 * features.length, told_action.device)
+        if self.pair_in is None:
+            return self.transformer.prefix(interleave(x, self.tokens(features.next_state)), mask)
+        tokens = interleave(x, self.tokens(features.next_state, told_action))
+        partner = self.pair_in(features.state)
+        return self.transformer.prefix(tokens, mask, interleave(torch.zeros_like(partner), partner))
+
+    def auxiliary_error(self, outputs: Tensor, latent: Tensor, told: Tensor) -> Tensor:
+        """Error of the told groups' parameters [B, S, L] read from outputs [B, S, E]; told [B, G]."""
+        target = (latent - self.latent_mean) / self.latent_scale
+        widths = [group.latent_dim for group in self.actions.groups]
+        columns = told.repeat_interleave(torch.tensor(widths, device=told.device), dim=1)
+        return told_group_error(self.auxiliary(F.normalize(outputs, dim=-1)), target, columns, widths)
+
+    def condition_features(self, context: Transitions, environment: Environment) -> ConditionedEncoder:
+        """Run one encoded context [1, T, D] once, told the environment's groups."""
+        mask = self.actions.action_mask(environment).to(context.action.device)
+
+        def token(features: Tensor, action: Tensor | None) -> Tensor:
+            return self.tokens(features, None if action is None else hide(action, mask))
+
+        cache = self.context(context, hide(context.action, mask))
+        return ConditionedEncoder(environment, 2 * context.length, self.represent, token, self.transformer, cache)
+
+    def predict(self, x: Tensor, action: Tensor, context: ConditionedEncoder | None = None) -> Tensor:
+        """Embeddings [N, E] of what items become under actions [N, A], after the context (all told, none by default)."""
+        return (context or self._no_context(action)).embed(x, action)
+
+    def embed_target(self, x: Tensor, context: ConditionedEncoder | None = None) -> Tensor:
+        """Embeddings [N, E] of items as they are, after the same context."""
+        return (context or self._no_context(x.new_zeros(len(x), self.actions.action_dim))).embed(x)
+
+    def _no_context(self, action: Tensor) -> ConditionedEncoder:
+        nothing = action.new_zeros(1, 0, int(self.encoder.out_dim))  # type: ignore[arg-type]
+        empty = Transitions(nothing, action[None, :0], nothing, action.new_zeros(1, 0, 2, self.actions.latent_dim))
+        return self.condition_features(empty, self.actions.environment("all"))
+
+    def _training_masks(self, tokens: Tensor, generator: torch.Generator) -> list[Tensor]:
+        """One mask [S, S] or [B, S, S] a layer."""
+        allowed = pair_mask(tokens.shape[1], tokens.device)
+        choices = torch.tensor(self.mask_probabilities)
+        num_masks, num_layers = len(tokens) if self.mask_per_sequence else 1, len(self.transformer.blocks)
+        probability = choices[torch.randint(len(choices), (num_masks,), generator=generator)]
+        draws = [random_pair_mask(allowed, probability, generator) for _ in range(num_layers if self.mask_per_layer else 1)]
+        masks = [draw if self.mask_per_sequence else draw[0] for draw in draws]
+        return masks if self.mask_per_layer else masks * num_layers

@@ -1,0 +1,83 @@
+"""Which environment each training sequence is in, and which sequences tell the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from contextssl.actions import ActionSpace, hide
+from contextssl.batch import Transitions
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What every sequence of a batch is told.
+
+    Attributes:
+        action: [B, T, A] the actions as shown: hidden where not told, shuffled among pairs in decoys.
+        shown: [B, A] 1 where the sequence shows the coordinate, truthfully or not.
+        groups: [B, G] 1 where a group is told truthfully; hidden groups and decoys count as not told.
+    """
+
+    action: Tensor
+    shown: Tensor
+    groups: Tensor
+
+
+class EnvironmentSampler:
+    """Draws environments for training sequences.
+
+    Args:
+        probabilities: probability of each environment by name (`ActionSpace.environment`).
+        per_sequence: draw for every sequence, stratified so that a batch holds each in its share; otherwise one draw
+            for the whole batch, as the authors' code does (protocol 1.4).
+        decoy_share: share of the telling sequences whose actions are shuffled among their pairs. They count as told
+            nothing, so that the values of the actions matter and not only their presence.
+
+    Raises:
+        ValueError: for probabilities that do not sum to 1.
+    """
+
+    def __init__(self, probabilities: Mapping[str, float], *, per_sequence: bool = True, decoy_share: float = 0.0) -> None:
+        if any(p < 0 for p in probabilities.values()) or abs(sum(probabilities.values()) - 1) > 1e-6:
+            raise ValueError(f"environment probabilities must be non-negative and sum to 1, found {dict(probabilities)}")
+        if not 0 <= decoy_share < 1:
+            raise ValueError(f"decoy_share: expected 0 <= share < 1, found {decoy_share}")
+        self.probabilities = dict(probabilities)
+        self.per_sequence = per_sequence
+        self.decoy_share = decoy_share
+
+    def draw(self, batch: Transitions, actions: ActionSpace, generator: torch.Generator) -> Told:
+        """What each sequence of the batch is told."""
+        masks, shares, faithful = [], [], []
+        for name, probability in self.probabilities.items():
+            mask = torch.tensor([float(group in actions.environment(name).groups) for group in actions.names])
+            decoys = self.decoy_share if mask.any() else 0.0
+            masks += [mask, mask]
+            shares += [probability * (1 - decoys), probability * decoys]
+            faithful += [1.0, 0.0]
+        choice = self._choose(torch.tensor(shares), batch.num_sequences, generator)
+        device = batch.action.device
+        shown, truthful = torch.stack(masks)[choice].to(device), torch.tensor(faithful)[choice].to(device)
+        widths = torch.tensor([group.action_dim for group in actions.groups], device=device)
+        action = torch.where(truthful[:, None, None] > 0, batch.action, shuffled(batch.action, generator))
+        coordinates = shown.repeat_interleave(widths, dim=1)
+        return Told(hide(action, coordinates.unsqueeze(1)), coordinates, shown * truthful[:, None])
+
+    def _choose(self, shares: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """[count] indices: systematic sampling in random order, or one index for all."""
+        if not self.per_sequence:
+            return torch.multinomial(shares, 1, generator=generator).expand(count)
+        start = torch.rand((), generator=generator)
+        points = (torch.arange(count) + start) / count
+        indices = torch.searchsorted(shares.cumsum(0), points, right=True).clamp_max(len(shares) - 1)
+        return indices[torch.randperm(count, generator=generator)]
+
+
+def shuffled(action: Tensor, generator: torch.Generator) -> Tensor:
+    """The actions [B, T, A] of every sequence in an order of their own: they no longer fit their pairs."""
+    order = torch.rand(action.shape[:2], generator=generator).argsort(1).to(action.device)
+    return action.gather(1, order.unsqueeze(-1).expand_as(action))

@@ -1,0 +1,210 @@
+"""The figures of a report: context curves, the plane of fairness or leakage against utility, training curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from contextssl.reporting import names
+from contextssl.reporting.numbers import number
+from contextssl.reporting.style import COLOURS, INK, MARKERS, PAPER, RULE, SOFT, LineLabel, house_style, label_lines, label_points, panel
+from contextssl.reporting.summary import Readout, Study
+
+CONTROL_MARKERS = {"shuffled": "x", "noise": "+", "wrong-group": "1", "empty": "_"}
+
+
+def context_curves(study: Study, readout: Readout, note: str | None = None) -> Figure:
+    """Metric against context length: a line with its interval per environment, the floor dashed, controls as marks."""
+    with house_style():
+        what = names.metric_name(readout.metric)
+        title = what if readout.target == "-" else f"{readout.target}: {what}"
+        better = "lower is fairer" if names.lower_is_better(readout.metric) else ""
+        probe = "" if readout.probe == "-" else f"{names.probe_name(readout.probe)} probe"
+        figure, axes = panel(title, ", ".join(part for part in (probe, better) if part), note)
+        labels = _environment_lines(axes, study, readout) + _reference_lines(axes, study, readout)
+        _control_marks(axes, study, readout)
+        _set_limits(axes, study, readout)
+        label_lines(axes, labels)
+        axes.set_xticks(range(len(study.lengths)), [str(length) for length in study.lengths])
+        axes.set_xlim(-0.25, len(study.lengths) - 0.75)
+        axes.set_xlabel("context tokens")
+        _finish(axes)
+    return figure
+
+
+def _environment_lines(axes: Axes, study: Study, readout: Readout) -> list[LineLabel]:
+    """One line with markers and an interval band per environment; returns the labels for their ends."""
+    labels = []
+    for position, environment in enumerate(study.environments):
+        cells = study.curve(readout, environment)
+        cells = cells[cells["mean"].notna() & cells["context_length"].isin(study.lengths)]
+        if cells.empty:
+            continue
+        colour, marker = _look(position)
+        x = [study.lengths.index(length) for length in cells["context_length"]]
+        mean, low, high = (cells[name].to_numpy() for name in ("mean", "low", "high"))
+        axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0, zorder=1)
+        axes.plot(x, mean, color=colour, marker=marker, markeredgecolor=PAPER, markeredgewidth=0.7, zorder=3, label=environment)
+        labels.append(LineLabel(float(mean[-1]), names.environment_name(environment), colour))
+    return labels
+
+
+def _reference_lines(axes: Axes, study: Study, readout: Readout) -> list[LineLabel]:
+    """The floor, dashed, and what the context-free encoder features hold, dotted; returns their labels."""
+    labels = []
+    if (floor := study.floor(readout)) is not None:
+        axes.axhline(floor, color=SOFT, linewidth=0.9, dashes=(4, 2.5), zorder=0, label="floor")
+        labels.append(LineLabel(floor, f"floor {number(floor)}", SOFT))
+    features = study.curve(readout, names.NO_CONTEXT)["mean"].dropna()
+    if not features.empty:
+        value = float(features.iloc[0])
+        axes.axhline(value, color=SOFT, linewidth=0.9, linestyle=":", zorder=0, label="encoder")
+        labels.append(LineLabel(value, "encoder alone", SOFT))
+    return labels
+
+
+def _control_marks(axes: Axes, study: Study, readout: Readout) -> None:
+    """Marks for what is no true context, a little right of the lengths they belong to, with a key above the axes."""
+    seen: dict[str, Line2D] = {}
+    for position, environment in enumerate(study.environments):
+        for control, marker in CONTROL_MARKERS.items():
+            cells = study.curve(readout, environment, control)
+            cells = cells[cells["mean"].notna() & cells["context_length"].isin(study.lengths)]
+            if cells.empty:
+                continue
+            offset = 0.13 + 0.07 * list(CONTROL_MARKERS).index(control)
+            x = [study.lengths.index(length) + offset for length in cells["context_length"]]
+            style = {"linestyle": "none", "marker": marker, "markersize": 5.5, "markeredgewidth": 1.1}
+            axes.plot(x, cells["mean"], color=_look(position)[0], zorder=4, label=f"{environment} {control}", **style)
+            seen.setdefault(control, Line2D([], [], color=SOFT, label=names.control_name(control), **style))
+    if seen:
+        axes.legend(
+            handles=[seen[control] for control in CONTROL_MARKERS if control in seen],
+            loc="lower left",
+            bbox_to_anchor=(-0.03, 0.985),
+            ncols=len(seen),
+            frameon=False,
+            fontsize=6.2,
+            labelcolor=SOFT,
+            handletextpad=-0.2,
+            columnspacing=0.7,
+            borderpad=0,
+        )
+
+
+def _set_limits(axes: Axes, study: Study, readout: Readout) -> None:
+    """Room for all lines, bands, marks and the floor; differences between groups start at zero."""
+    rows = pd.concat([*(study.curve(readout, name) for name in (*study.environments, names.NO_CONTEXT)), study.controls(readout)])
+    values = rows[["mean", "low", "high", "floor"]].to_numpy(dtype=float)
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return
+    bottom, top = float(values.min()), float(values.max())
+    if names.lower_is_better(readout.metric):
+        bottom = min(bottom, 0.0)
+    span = max(top - bottom, 0.02)
+    axes.set_ylim(bottom - (0 if bottom == 0 and readout.metric.endswith("difference") else 0.06 * span), top + 0.06 * span)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanePoint:
+    """One point of the plane: a method under one context, with its cells on both axes.
+
+    Attributes:
+        label: what stands beside the point; empty for the points on the way.
+        path: points of one path are joined, in order; empty for none.
+        x, y: (mean, low, high), NaN bounds where there is no interval.
+        series: position of its colour and marker; None for baselines.
+    """
+
+    label: str
+    path: str
+    x: tuple[float, float, float]
+    y: tuple[float, float, float]
+    series: int | None
+
+
+def utility_plane(points: Sequence[PlanePoint], title: str, x_label: str, y_label: str, note: str | None = None) -> Figure:
+    """Utility (up) against unfairness or leakage (right): upper left is better; paths run from c = 0 to the longest."""
+    with house_style():
+        figure, axes = panel(title, "up and to the left is better", note)
+        axes.set_position((0.135, 0.155, 0.83, 0.67))
+        for path in dict.fromkeys(point.path for point in points if point.path):
+            joined = [point for point in points if point.path == path]
+            colour = _look(joined[0].series or 0)[0]
+            axes.plot([p.x[0] for p in joined], [p.y[0] for p in joined], color=colour, linewidth=0.9, alpha=0.6, zorder=2, label=path)
+        for point in points:
+            _plane_point(axes, point)
+        axes.margins(0.14)
+        _finish(axes)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        named = [point for point in points if point.label]
+        label_points(axes, [(p.x[0], p.y[0], p.label, SOFT if p.series is None else _look(p.series)[0]) for p in named])
+    return figure
+
+
+def _plane_point(axes: Axes, point: PlanePoint) -> None:
+    """A filled mark with its interval cross where the point has a label, a small open one on the way."""
+    colour, marker = (SOFT, "o") if point.series is None else _look(point.series)
+    bounds = np.array([point.x, point.y])
+    if point.label and np.isfinite(bounds).all():
+        for axis, (mean, low, high) in enumerate(bounds):
+            style = {"color": colour, "linewidth": 0.8, "alpha": 0.55, "zorder": 1}
+            other = bounds[1 - axis, 0]
+            axes.plot([low, high] if axis == 0 else [other] * 2, [other] * 2 if axis == 0 else [low, high], **style)
+    size, face = (4.6, colour) if point.label else (2.6, PAPER)
+    axes.plot(*bounds[:, 0], marker=marker, markersize=size, markerfacecolor=face, markeredgecolor=colour if not point.label else PAPER, markeredgewidth=0.7, zorder=3)
+
+
+def training_curves(title: str, series: Mapping[str, tuple[Sequence[float], Sequence[float]]], note: str | None = None) -> Figure:
+    """Training quantities against the step: one line per entry, name to (steps, values); log axis for wide positive ranges."""
+    with house_style():
+        figure, axes = panel(title, "", note)
+        ends = []
+        for position, (name, (steps, values)) in enumerate(series.items()):
+            colour = INK if len(series) == 1 else _look(position)[0]
+            axes.plot(steps, values, color=colour, linewidth=1.2, label=name)
+            if finite := [value for value in values if np.isfinite(value)]:
+                ends.append(LineLabel(finite[-1], name, colour))
+        everything = np.array([value for _, values in series.values() for value in values], dtype=float)
+        everything = everything[np.isfinite(everything)]
+        if everything.size and everything.min() > 0 and everything.max() > 30 * everything.min():
+            axes.set_yscale("log")
+        _finish(axes)
+        axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        if len(series) > 1:
+            label_lines(axes, ends)
+        else:
+            axes.set_position((0.135, 0.155, 0.83, 0.67))
+    return figure
+
+
+def _look(position: int) -> tuple[str, str]:
+    return COLOURS[position % len(COLOURS)], MARKERS[position % len(MARKERS)]
+
+
+def _finish(axes: Axes) -> None:
+    axes.grid(axis="y", color=RULE, linewidth=0.4)
+    axes.set_axisbelow(True)
+    if axes.get_yscale() == "linear":
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
+
+
+def _tick(value: float) -> str:
+    """A tick label: like `number`, without trailing zeros."""
+    if abs(value) < 1e-12:
+        return "0"
+    if abs(value) >= 1000:
+        return f"{value / 1000:g}k"
+    text = f"{value:.4g}".replace("-", "−")
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text

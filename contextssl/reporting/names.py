@@ -1,0 +1,94 @@
+"""What metrics, probes, environments and controls are called in print, and what the metrics mean."""
+
+from __future__ import annotations
+
+import re
+
+NO_CONTEXT = "-"
+
+# Metric: (printed name, meaning in one sentence, whether lower values are the better ones).
+_METRICS: dict[str, tuple[str, str, bool]] = {
+    "accuracy": ("accuracy", "share of rows predicted correctly", False),
+    "balanced_accuracy": ("balanced accuracy", "mean of the recalls of all classes", False),
+    "auroc": ("AUROC", "probability that a positive row is ranked above a negative one; .500 is chance", False),
+    "r2_pooled": ("R² pooled", "one mean over all coordinates of the target; a constant predictor may score above 0", False),
+    "r2_dim_mean": ("R² per dimension", "R² of each coordinate, averaged", False),
+    "r2_varw": ("R² variance-weighted", "one R² over all coordinates, each with its own mean", False),
+    "demographic_parity_difference": ("parity difference", "largest gap in the rate of positive predictions between groups", True),
+    "equal_opportunity_difference": ("equal-opportunity difference", "largest gap in true-positive rate between groups", True),
+    "equalized_odds_difference": (
+        "equalized-odds difference",
+        "larger of the gaps in true-positive and false-positive rate between groups",
+        True,
+    ),
+    "equalized_odds_difference_mean": (
+        "mean equalized-odds difference",
+        "mean of the gaps in true-positive and false-positive rate between groups",
+        True,
+    ),
+    "mrr": ("MRR", "mean of one over the rank of the true next state", False),
+    "prediction_error": ("prediction error", "distance between the predicted and the true embedding", True),
+}
+
+_CONTROLS = {
+    "true": "true actions",
+    "shuffled": "shuffled actions",
+    "noise": "noise actions",
+    "wrong-group": "wrong group told",
+    "empty": "no context",
+}
+
+
+def metric_name(metric: str) -> str:
+    """The printed name of a metric, `equalized-odds difference`."""
+    if metric in _METRICS:
+        return _METRICS[metric][0]
+    return f"H@{metric.split('@')[1]}" if metric.startswith("hit@") else metric.replace("_", " ")
+
+
+def metric_meaning(metric: str) -> str | None:
+    """What a metric is, in one clause, or None for one that is not described here."""
+    if metric.startswith("hit@"):
+        return f"share of queries whose true next state is among the first {metric.split('@')[1]}"
+    return _METRICS[metric][1] if metric in _METRICS else None
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether smaller values of the metric are the better ones."""
+    return metric in _METRICS and _METRICS[metric][2]
+
+
+def probe_name(probe: str) -> str:
+    """The printed name of a probe: `linear (raw)`, `MLP, standardised`, `kNN, k = 10`."""
+    if probe == "-":
+        return "no probe"
+    if match := re.fullmatch(r"knn(\d*)(.*)", probe):
+        base, rest = "kNN" + (f", k = {match[1]}" if match[1] else ""), match[2]
+    else:
+        base, _, tail = probe.partition("-")
+        base, rest = {"mlp": "MLP"}.get(base, base), f"-{tail}" if tail else ""
+    if rest:
+        return f"{base}, {rest.strip('-').replace('-', ' ')}"
+    return f"{base} (raw)" if base in ("linear", "MLP") else base
+
+
+def environment_name(environment: str) -> str:
+    """The printed name of an environment: `told sex`, `told rotation and color`, `told nothing`."""
+    if environment == NO_CONTEXT:
+        return "context-free"
+    return "told " + ("nothing" if environment == "none" else join(environment.split("+")))
+
+
+def control_name(control: str) -> str:
+    """The printed name of a control: `shuffled actions`."""
+    return _CONTROLS.get(control, control.replace("-", " "))
+
+
+def method_name(method: str) -> str:
+    """The printed name of a method: `ContextSSL` for ours, underscores opened for others."""
+    return {"context_ssl": "ContextSSL", "simclr": "SimCLR", "vicreg": "VICReg"}.get(method, method.replace("_", " "))
+
+
+def join(words: list[str], last: str = "and") -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}" if words else ""

@@ -1,0 +1,17 @@
+"""The learning rate as a function of the step: nothing to save, nothing to get out of step on resume."""
+
+from __future__ import annotations
+
+import math
+
+
+def warmup_cosine(step: int, *, num_steps: int, warmup_steps: int = 0, final_fraction: float = 0.0) -> float:
+    """The fraction of the base learning rate used for step 0..num_steps-1.
+
+    It rises in a straight line to 1 over `warmup_steps` (their last one already has the full rate), then falls along
+    half a cosine that would reach `final_fraction` at step num_steps (Loshchilov & Hutter 2017, eq. 5).
+    """
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    progress = min(1.0, (step - warmup_steps) / max(1, num_steps - warmup_steps))
+    return final_fraction + (1 - final_fraction) * 0.5 * (1 + math.cos(math.pi * progress))

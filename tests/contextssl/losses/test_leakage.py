@@ -1,0 +1,92 @@
+"""The leakage measures: what they read, what they cannot, and that an adversary's optimizer is Adam."""
+
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+
+from contextssl.losses.auxiliary import told_group_error
+from contextssl.losses.leakage import Adversary, ridge_r2
+
+
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_ridge_r2_equals_the_explained_share_of_a_ridge_regression():
+    z, u = noise(200, 6) * torch.tensor([1.0, 5, 0.1, 1, 2, 3]) + 3, noise(200, 2, seed=1)
+    u[:, 0] += z[:, 1]
+    scaled = ((z - z.mean(0)) / z.std(0, unbiased=False)).numpy()
+    for column in range(2):
+        centred = (u[:, column] - u[:, column].mean()).numpy()
+        fitted = Ridge(alpha=0.05 * 200, fit_intercept=False).fit(scaled, centred).predict(scaled)
+        expected = float((fitted * centred).mean() / centred.var())
+        assert ridge_r2(z, u, ridge=0.05)[column].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_ridge_r2_limits_and_invariances():
+    z = noise(500, 4)
+    known = z @ noise(4, 1, seed=1)
+    assert ridge_r2(z, known, ridge=1e-6).item() == pytest.approx(1, abs=1e-3)
+    assert ridge_r2(z, noise(500, 1, seed=2), ridge=1e-3).item() < 0.03
+    torch.testing.assert_close(ridge_r2(z * torch.tensor([1e-3, 1, 10, 100]) + 7, 3 * known - 2), ridge_r2(z, known), rtol=1e-3, atol=1e-4)
+
+
+def test_descending_the_penalty_removes_what_is_known():
+    z, secret = noise(300, 5), noise(300, 1, seed=1)
+    z[:, :1] += 2 * secret
+    z.requires_grad_()
+    before = ridge_r2(z, secret).item()
+    optimizer = torch.optim.SGD([z], lr=20.0)
+    for _ in range(200):
+        optimizer.zero_grad()
+        ridge_r2(z, secret).sum().backward()
+        optimizer.step()
+    assert before > 0.7
+    assert ridge_r2(z, secret).item() < 0.05
+
+
+def test_adversary_reads_what_a_linear_reader_cannot():
+    torch.manual_seed(0)
+    z = noise(600, 4)
+    secret = (z[:, :1] * z[:, 1:2]).sign()
+    adversary = Adversary(4, 1, hidden_dims=(64,), learning_rate=1e-2)
+    for _ in range(300):
+        adversary.learn(z, secret)
+    assert ridge_r2(z, secret).item() < 0.05
+    assert adversary.r2(z, secret).item() > 0.7
+
+
+def test_adversary_optimizer_is_adam():
+    torch.manual_seed(0)
+    adversary = Adversary(3, 2, hidden_dims=(8,), learning_rate=5e-3)
+    twin = Adversary(3, 2, hidden_dims=(8,)).network.requires_grad_(True)
+    twin.load_state_dict(adversary.network.state_dict())
+    adam = torch.optim.Adam(twin.parameters(), lr=5e-3, betas=(0.9, 0.99))
+    z, u = noise(20, 3), noise(20, 2, seed=1)
+    for _ in range(5):
+        adversary.learn(z, u)
+        adam.zero_grad()
+        (twin(z) - u).square().mean().backward()
+        adam.step()
+    for ours, theirs in zip(adversary.network.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs.detach(), atol=1e-5, rtol=1e-3)
+
+
+def test_adversary_gives_gradient_to_embeddings_and_takes_none_itself():
+    adversary = Adversary(3, 1)
+    z = noise(10, 3).requires_grad_()
+    adversary.r2(z, noise(10, 1, seed=1)).sum().backward()
+    assert z.grad.abs().sum() > 0
+    assert all(p.grad is None and not p.requires_grad for p in adversary.network.parameters())
+
+
+def test_auxiliary_error_counts_told_groups_of_told_sequences_only():
+    prediction, target = noise(3, 4, 5), noise(3, 4, 5, seed=1)
+    told = torch.tensor([[1.0, 1, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]])
+    error = (prediction - target) ** 2
+    expected = torch.cat([error[0, :, :2], error[2, :, :2]]).mean() + error[2, :, 2:].mean()
+    torch.testing.assert_close(told_group_error(prediction, target, told, [2, 3]), expected)
+    prediction[1] = 1e6
+    torch.testing.assert_close(told_group_error(prediction, target, told, [2, 3]), expected)
+    assert told_group_error(target, target, told, [2, 3]) == 0
+    assert told_group_error(prediction, target, torch.zeros(3, 5), [2, 3]) == 0
