@@ -1,0 +1,1 @@
+"""Tables of people: UCI Adult, pairs that change a sensitive attribute, group fairness, baselines."""

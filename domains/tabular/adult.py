@@ -33,6 +33,8 @@ MARITAL_GROUPS = {
 VALIDATION_SEED = 0
 NUM_MEASURED = 4096  # training pairs that the scales of actions and latents are measured on
 
+TrainTest = tuple[pd.DataFrame, pd.DataFrame]
+
 
 class Source(StrEnum):
     """Where the rows come from: the real files, or a generated census with the same columns."""
@@ -47,7 +49,7 @@ class ActionCode(StrEnum):
     TARGET = "target"  # the value of y: (s_y, 1 - s_y)
     RELATIVE = "relative"  # what happens to x: unchanged (1, 0), flipped (0, 1)
 
-    def encode(self, sensitive_x: npt.NDArray[np.int64], sensitive_y: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def write(self, sensitive_x: npt.NDArray[np.int64], sensitive_y: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """[..., K] attributes of x and y -> [..., 2K] actions."""
         first = sensitive_y == 1 if self is ActionCode.TARGET else sensitive_y == sensitive_x
         return np.stack([first, ~first], axis=-1).reshape(*first.shape[:-1], -1).astype(np.float32)
@@ -107,8 +109,10 @@ class Adult(DomainAdapter):
         check_digests: bool = True,
         num_generated: tuple[int, int] = (12_000, 6_000),
     ) -> None:
-        if unknown := [name for name in sensitive if name not in SENSITIVE_VALUES]:
-            raise ValueError(f"unknown sensitive attributes {unknown}: Adult offers {list(SENSITIVE_VALUES)}")
+        if not sensitive or not set(sensitive) <= set(SENSITIVE_VALUES):
+            raise ValueError(f"sensitive must name one or both of {list(SENSITIVE_VALUES)}, found {list(sensitive)}")
+        if not 0 <= validation_fraction < 1:
+            raise ValueError(f"validation_fraction must be at least 0 and below 1, found {validation_fraction}")
         self.sensitive = tuple(sensitive)
         self.sampler = Matched() if pairs is None else pairs
         self.action_code = ActionCode(action_code)
@@ -146,7 +150,7 @@ class Adult(DomainAdapter):
         income = torch.from_numpy((frame["income"] == INCOMES[1]).to_numpy(dtype=np.int64))
         attributes = [ProbeTarget(name, torch.from_numpy(latent[:, k].copy()), 2, name) for k, name in enumerate(self.sensitive)]
         targets = (ProbeTarget("income", income, 2), *attributes)
-        item = torch.from_numpy(frame.index.to_numpy(dtype=np.int64))
+        item = torch.from_numpy(frame.index.to_numpy(dtype=np.int64, copy=True))
         return LabelledData(self._inputs[Split(split)], item, torch.from_numpy(latent).float(), targets)
 
     def raw(self, split: Split) -> pd.DataFrame:
@@ -166,7 +170,7 @@ class Adult(DomainAdapter):
         pairs = self._fitted[split].draw(self._draw_rows(split, length, rng), rng)
         latent = np.stack([pairs.sensitive_x, pairs.sensitive_y], axis=1).astype(np.float32)
         as_batch: Callable[[npt.NDArray[np.float32]], Tensor] = lambda array: torch.from_numpy(array)[None]  # noqa: E731
-        action = self.action_code.encode(pairs.sensitive_x, pairs.sensitive_y)
+        action = self.action_code.write(pairs.sensitive_x, pairs.sensitive_y)
         return Transitions(as_batch(pairs.x), as_batch(action), as_batch(pairs.y), as_batch(latent))
 
     def _draw_rows(self, split: Split, length: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
@@ -175,13 +179,16 @@ class Adult(DomainAdapter):
         cells = self._cells[split]
         chosen = rng.integers(len(cells), size=length)
         place = rng.random(length)
-        return np.array([cells[c][int(p * len(cells[c]))] for c, p in zip(chosen.tolist(), place.tolist(), strict=True)], dtype=np.int64)
+        return np.array([cells[c][int(p * len(cells[c]))] for c, p in zip(chosen, place, strict=True)], dtype=np.int64)
 
     @cached_property
     def _tables(self) -> dict[Split, Table]:
+        blocks, frames = self.preprocessor.blocks, self._frames
         return {
-            split: Table(self._inputs[split].numpy(), self.preprocessor.blocks, self._sensitive_values(frame), self.sensitive, _comparable(frame))
-            for split, frame in self._frames.items()
+            split: Table(
+                inputs.numpy(), blocks, self._sensitive_values(frames[split]), self.sensitive, _comparable(frames[split])
+            )
+            for split, inputs in self._inputs.items()
         }
 
     @cached_property
@@ -234,7 +241,7 @@ def adult_schema(sensitive: tuple[str, ...] = ("sex",)) -> TableSchema:
     )
 
 
-def _official_rows(source: Source, root: Path | None, check_digests: bool, num_generated: tuple[int, int]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _official_rows(source: Source, root: Path | None, check_digests: bool, num_generated: tuple[int, int]) -> TrainTest:
     """The official training and test rows, or generated ones."""
     if source is Source.GENERATED:
         return generate_census(num_generated[0], seed=0), generate_census(num_generated[1], seed=1)
@@ -242,7 +249,7 @@ def _official_rows(source: Source, root: Path | None, check_digests: bool, num_g
     return tables["adult.data"], tables["adult.test"]
 
 
-def _clean(official: tuple[pd.DataFrame, pd.DataFrame], sensitive: tuple[str, ...], drop_missing: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _clean(official: TrainTest, sensitive: tuple[str, ...], drop_missing: bool) -> TrainTest:
     """Both tables with one running row number, native_country in three categories and, if sensitive, race in two."""
     rows = pd.concat(official, ignore_index=True)
     complete = ~(rows == MISSING).any(axis=1)
@@ -254,7 +261,7 @@ def _clean(official: tuple[pd.DataFrame, pd.DataFrame], sensitive: tuple[str, ..
     return (train[complete[train.index]], test[complete[test.index]]) if drop_missing else (train, test)
 
 
-def _split(rows: tuple[pd.DataFrame, pd.DataFrame], sensitive: tuple[str, ...], fraction: float) -> dict[Split, pd.DataFrame]:
+def _split(rows: TrainTest, sensitive: tuple[str, ...], fraction: float) -> dict[Split, pd.DataFrame]:
     """Validation rows are a part of the official training rows; the official test rows stay whole."""
     train, test = rows
     if fraction == 0:

@@ -22,13 +22,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from domains.tabular.sources import COLUMNS, INCOMES, MISSING
+from domains.tabular.sources import INCOMES, MISSING
 
 EDUCATIONS = {
     1: "Preschool", 2: "1st-4th", 3: "5th-6th", 4: "7th-8th", 5: "9th", 6: "10th", 7: "11th", 8: "12th", 9: "HS-grad",
     10: "Some-college", 11: "Assoc-voc", 12: "Assoc-acdm", 13: "Bachelors", 14: "Masters", 15: "Prof-school", 16: "Doctorate",
 }  # fmt: skip
-WORKCLASSES = {"Private": 0.70, "Self-emp-not-inc": 0.08, "Local-gov": 0.07, "State-gov": 0.05, "Federal-gov": 0.04, MISSING: 0.06}
+WORKCLASSES = {
+    "Private": 0.70, "Self-emp-not-inc": 0.08, "Local-gov": 0.07, "State-gov": 0.05, "Federal-gov": 0.04, MISSING: 0.06,
+}  # fmt: skip
 RACES = {"White": 0.85, "Black": 0.10, "Asian-Pac-Islander": 0.03, "Amer-Indian-Eskimo": 0.01, "Other": 0.01}
 # Share of women in each occupation; the wider the spread, the stronger the proxy.
 OCCUPATIONS = {
@@ -39,6 +41,7 @@ SKILLED = ("Exec-managerial", "Prof-specialty")
 
 Array = npt.NDArray[np.generic]
 Floats = npt.NDArray[np.float64]
+Booleans = npt.NDArray[np.bool_]
 
 
 def generate_census(num_rows: int, seed: int, direct_effect: float = 0.4) -> pd.DataFrame:
@@ -58,35 +61,47 @@ def generate_census(num_rows: int, seed: int, direct_effect: float = 0.4) -> pd.
     hours = np.clip(np.round(rng.normal(37 + 5 * man + 2 * (married & man) - 2 * (married & ~man), 10)), 1, 99).astype(np.int64)
     skill = 0.3 * (education - 10) + 0.02 * (np.minimum(age, 55) - 38) + 0.03 * (hours - 40)
     gain = np.where(rng.random(num_rows) < _sigmoid(skill - 2.6), np.exp(rng.normal(8.3, 0.9, num_rows)), 0).astype(np.int64)
-    loss = np.where((gain == 0) & (rng.random(num_rows) < _sigmoid(skill - 3.2)), rng.normal(1870, 250, num_rows), 0).astype(np.int64)
-    logit = -2.75 + skill + 1.9 * married + 0.5 * np.isin(occupation, SKILLED) + 2.5 * (gain > 5000) + direct_effect * man
+    lost = (gain == 0) & (rng.random(num_rows) < _sigmoid(skill - 3.2))
+    loss = np.where(lost, rng.normal(1870, 250, num_rows), 0).astype(np.int64)
+    logit = -3.3 + skill + 1.9 * married + 0.5 * np.isin(occupation, SKILLED) + 2.5 * (gain > 5000) + direct_effect * man
     race = rng.choice(list(RACES), num_rows, p=list(RACES.values()))
     foreign = rng.random(num_rows) < np.where(race == "Asian-Pac-Islander", 0.6, 0.07)
     columns: dict[str, Array] = {
-        "age": age, "workclass": rng.choice(list(WORKCLASSES), num_rows, p=list(WORKCLASSES.values())),
-        "fnlwgt": rng.integers(20_000, 400_000, num_rows), "education": np.array([EDUCATIONS[level] for level in education.tolist()]),
-        "education_num": education, "marital_status": marital, "occupation": occupation, "relationship": relationship, "race": race,
-        "sex": np.where(man, "Male", "Female"), "capital_gain": gain, "capital_loss": loss, "hours_per_week": hours,
+        "age": age,
+        "workclass": rng.choice(list(WORKCLASSES), num_rows, p=list(WORKCLASSES.values())),
+        "fnlwgt": rng.integers(20_000, 400_000, num_rows),
+        "education": np.array([EDUCATIONS[level] for level in education.tolist()]),
+        "education_num": education,
+        "marital_status": marital,
+        "occupation": occupation,
+        "relationship": relationship,
+        "race": race,
+        "sex": np.where(man, "Male", "Female"),
+        "capital_gain": gain,
+        "capital_loss": loss,
+        "hours_per_week": hours,
         "native_country": np.where(foreign, rng.choice(["Mexico", "Philippines", MISSING], num_rows), "United-States"),
         "income": np.where(rng.random(num_rows) < _sigmoid(logit), INCOMES[1], INCOMES[0]),
-    }  # fmt: skip
+    }
     # Adult has no occupation exactly where it has no workclass.
     columns["occupation"] = np.where(columns["workclass"] == MISSING, MISSING, occupation)
-    return pd.DataFrame({name: columns[name].astype(object) if columns[name].dtype.kind == "U" else columns[name] for name in COLUMNS})
+    return pd.DataFrame({name: values.astype(object) if values.dtype.kind == "U" else values for name, values in columns.items()})
 
 
-def _household(man: npt.NDArray[np.bool_], age: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
+def _household(man: Booleans, age: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Array, Array, Booleans]:
     """Relationship, marital status and whether married. In Adult's sample married women are few: 15 % against 61 %."""
     num_rows = len(man)
     married = rng.random(num_rows) < np.where(man, 0.75, 0.18) * _sigmoid((age - 26) / 4)
     single = rng.random(num_rows) < _sigmoid((36 - age) / 6)
-    marital = np.where(married, "Married-civ-spouse", np.where(single, "Never-married", rng.choice(["Divorced", "Widowed"], num_rows, p=[0.8, 0.2])))
+    formerly = rng.choice(["Divorced", "Widowed"], num_rows, p=[0.8, 0.2])
+    marital = np.where(married, "Married-civ-spouse", np.where(single, "Never-married", formerly))
     at_home = single & (rng.random(num_rows) < _sigmoid((26 - age) / 3))
     alone = np.where(rng.random(num_rows) < np.where(man, 0.12, 0.40), "Unmarried", "Not-in-family")
-    return np.where(married, np.where(man, "Husband", "Wife"), np.where(at_home, "Own-child", alone)), marital, married
+    relationship = np.where(married, np.where(man, "Husband", "Wife"), np.where(at_home, "Own-child", alone))
+    return relationship, marital, married
 
 
-def _occupation(man: npt.NDArray[np.bool_], education: npt.NDArray[np.int64], rng: np.random.Generator) -> Array:
+def _occupation(man: Booleans, education: npt.NDArray[np.int64], rng: np.random.Generator) -> Array:
     """One draw per row by Gumbel's trick: log share of the sex, plus a preference of the educated for skilled work."""
     women = np.array(list(OCCUPATIONS.values()))
     names = np.array(list(OCCUPATIONS))

@@ -5,14 +5,14 @@ Letters: N rows, D output columns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
@@ -63,7 +63,7 @@ class TableSchema:
         return tuple(column.name for column in self.columns)
 
 
-class PiecewiseLinearBins(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class PiecewiseLinearBins(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Soft thermometer code of one numeric column (Gorishniy et al. 2022, "On embeddings for numerical features").
 
     Output t is 0 below bin t, 1 above it, and the fraction of the bin passed inside it. Edges are training
@@ -89,12 +89,12 @@ class PiecewiseLinearBins(OneToOneFeatureMixin, TransformerMixin, BaseEstimator)
     def transform(self, x: Floats) -> Floats:
         """[N, 1] -> [N, number of bins], values in [0, 1]."""
         low, high = self.edges_[:-1], self.edges_[1:]
-        return np.clip((np.asarray(x, dtype=np.float64) - low) / (high - low), 0.0, 1.0)
+        passed: Floats = np.clip((np.asarray(x, dtype=np.float64) - low) / (high - low), 0.0, 1.0)
+        return passed
 
-    def get_feature_names_out(self, input_features: object = None) -> npt.NDArray[np.object_]:
-        """One name per bin: the value at which it is full."""
-        del input_features
-        return np.array([f"<={edge:.6g}" for edge in self.edges_[1:]], dtype=object)
+    def get_feature_names_out(self, input_features: Sequence[str] = ("x",)) -> npt.NDArray[np.object_]:
+        """One name per bin: `column<=value at which it is full`."""
+        return np.array([f"{input_features[0]}<={edge:.6g}" for edge in self.edges_[1:]], dtype=object)
 
 
 class TablePreprocessor:
@@ -105,7 +105,7 @@ class TablePreprocessor:
 
     Attributes:
         schema: the source columns.
-        column_names: D output column names, `source=category` or `source bin`.
+        column_names: D output column names: `age`, `age<=37`, `workclass=Private`.
         blocks: source column -> slice of output columns.
     """
 
@@ -118,8 +118,8 @@ class TablePreprocessor:
     def fit(self, frame: pd.DataFrame) -> TablePreprocessor:
         """Learn means, bin edges and vocabularies from these rows; ValueError for missing columns or numbers."""
         columns = self._read(frame)
-        self._transformer = ColumnTransformer([(c.name, _steps(c, columns), [c.name]) for c in self.schema.columns])
-        self._transformer.fit(columns)
+        steps = [(column.name, _steps(column, columns), [column.name]) for column in self.schema.columns]
+        self._transformer = ColumnTransformer(steps, verbose_feature_names_out=False).fit(columns)
         self.column_names = tuple(self._transformer.get_feature_names_out())
         self.blocks = {name: self._transformer.output_indices_[name] for name in self.schema.names}
         return self
@@ -166,7 +166,7 @@ def _numbers(column: pd.Series) -> pd.Series:
     wrong = np.flatnonzero(~np.isfinite(numbers.to_numpy()))
     if len(wrong):
         raise ValueError(
-            f"column {column.name!r}, row {column.index[wrong[0]]}: {column.iloc[wrong[0]]!r} is not a finite number; "
+            f"column {column.name!r}, row {column.index[wrong[0]]}: {str(column.iloc[wrong[0]])!r} is not a finite number; "
             "fill in the value or drop the row first"
         )
     return numbers
@@ -180,9 +180,13 @@ def _steps(column: Column, columns: pd.DataFrame) -> Pipeline | OneHotEncoder:
     """The unfitted scikit-learn steps of one source column."""
     if isinstance(column, Categorical):
         vocabulary = sorted(set(columns[column.name])) if column.categories is None else list(column.categories)
-        return OneHotEncoder(categories=[vocabulary], sparse_output=False, handle_unknown="error")
+        return OneHotEncoder(categories=[vocabulary], sparse_output=False, feature_name_combiner=_category_name)
     scale = FunctionTransformer(np.log1p if column.log1p else None, feature_names_out="one-to-one")
     codes: list[tuple[str, object]] = [("value", StandardScaler())]
     if column.num_bins:
         codes.append(("bins", PiecewiseLinearBins(column.num_bins)))
-    return Pipeline([("scale", scale), ("codes", FeatureUnion(codes))])
+    return Pipeline([("scale", scale), ("codes", FeatureUnion(codes, verbose_feature_names_out=False))])
+
+
+def _category_name(column: str, category: object) -> str:
+    return f"{column}={category}"

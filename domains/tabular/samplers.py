@@ -153,7 +153,8 @@ class Matched:
     """
 
     columns: tuple[str, ...] = (
-        "age", "education_num", "capital_gain", "capital_loss", "hours_per_week", "workclass", "race", "marital_group", "occupation",
+        "age", "education_num", "capital_gain", "capital_loss", "hours_per_week",
+        "workclass", "race", "marital_group", "occupation",
     )  # fmt: skip
     num_neighbours: int = 20
     corruption: float = 0.15
@@ -170,10 +171,10 @@ class Matched:
         for value in range(2 ** table.sensitive.shape[1]):
             members = np.flatnonzero(cell == value)
             if len(members) <= self.num_neighbours:
-                wanted = dict(zip(table.sensitive_names, cell_attributes(np.array([value]), table.sensitive.shape[1])[0].tolist(), strict=True))
+                wanted = cell_attributes(np.array([value]), table.sensitive.shape[1])[0].tolist()
                 raise ValueError(
-                    f"matching needs more than {self.num_neighbours} rows with {wanted}, found {len(members)}; "
-                    "lower num_neighbours or give more rows"
+                    f"matching needs more than {self.num_neighbours} rows with {list(table.sensitive_names)} = {wanted}, "
+                    f"found {len(members)}; lower num_neighbours or give more rows"
                 )
             neighbours.append(nearest_rows(distances, members, self.num_neighbours))
         return FittedMatched(self, table, np.stack(neighbours))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import urllib.request
+import warnings
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -14,9 +15,9 @@ import pandas as pd
 from contextssl.files import write_bytes
 
 COLUMNS = (
-    "age workclass fnlwgt education education_num marital_status occupation relationship race sex "
-    "capital_gain capital_loss hours_per_week native_country income"
-).split()
+    "age", "workclass", "fnlwgt", "education", "education_num", "marital_status", "occupation", "relationship", "race", "sex",
+    "capital_gain", "capital_loss", "hours_per_week", "native_country", "income",
+)  # fmt: skip
 NUMERIC_COLUMNS = ("age", "fnlwgt", "education_num", "capital_gain", "capital_loss", "hours_per_week")
 INCOMES = ("<=50K", ">50K")
 MISSING = "?"
@@ -29,6 +30,7 @@ DIGESTS = {
 }
 
 DOWNLOAD_PAGE = "https://archive.ics.uci.edu/dataset/2/adult"
+DOWNLOAD_URL = "https://archive.ics.uci.edu/static/public/2/adult.zip"
 ADVICE = (
     f"Download the zip from {DOWNLOAD_PAGE} and set domain.root to it or to its folder (or put it into $CONTEXTSSL_DATA/adult); "
     "domain.source=generated runs on a generated stand-in instead"
@@ -111,17 +113,21 @@ def parse(content: bytes, name: str, check_rows: bool = True) -> pd.DataFrame:
             continue
         rows.append(_cells(line, f"{name}, line {number}"))
     if check_rows and len(rows) != ROWS[name]:
-        raise ValueError(f"{name}: {len(rows):,} rows where the original has {ROWS[name]:,}; the file is truncated or edited, fetch it again")
+        raise ValueError(
+            f"{name}: {len(rows):,} rows where the original has {ROWS[name]:,}; the file is truncated or edited, fetch it again"
+        )
     if not rows:
         raise ValueError(f"{name}: no rows; the file is empty, fetch it again")
-    frame = pd.DataFrame(rows, columns=COLUMNS)
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return frame.astype(dict.fromkeys(NUMERIC_COLUMNS, "int64"))
 
 
 def _cells(line: str, where: str) -> list[str]:
     cells = [cell.strip() for cell in line.split(",")]
     if len(cells) != len(COLUMNS):
-        raise ValueError(f"{where}: {len(cells)} columns where Adult has {len(COLUMNS)}; the file is truncated or edited, fetch it again")
+        raise ValueError(
+            f"{where}: {len(cells)} columns where Adult has {len(COLUMNS)}; the file is truncated or edited, fetch it again"
+        )
     cells[-1] = cells[-1].removesuffix(".")
     if cells[-1] not in INCOMES:
         raise ValueError(f"{where}: the label {cells[-1]!r} is neither <=50K nor >50K")
@@ -134,33 +140,53 @@ def _cells(line: str, where: str) -> list[str]:
 def fetch(folder: Path) -> Path:
     """Fetch Adult into `folder` as the two original files, and return the folder.
 
-    Public copies come as tables. Each is written out in the original format and accepted only when the digests equal
-    those of the original files, so no copy needs to be trusted.
+    OpenML's copy is a table: it is written out in the original format. Whatever the source, the result is accepted
+    only when its digests equal those of the original files, so no copy needs to be trusted.
 
     Raises:
-        FileNotFoundError: when no source gave the original rows, with what each of them said.
+        FileNotFoundError: when no source gave the original files, with what each of them said.
     """
     failures = []
-    for source, download in (("OpenML", _from_openml), ("the datasets hub", _from_hub)):
+    for source, download in (("OpenML", _from_openml), ("UCI", _from_uci)):
         try:
-            rebuilt = {name: rebuild(frame, name) for name, frame in download().items()}
+            contents = download()
         except Exception as error:  # noqa: BLE001 - every library and network reports its failures differently
-            failures.append(f"{source}: {type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else 'no details'}")
+            failures.append(f"{source}: {type(error).__name__}: {str(error).partition(chr(10))[0][:160]}")
             continue
-        if all(hashlib.sha256(rebuilt[name]).hexdigest() == DIGESTS[name] for name in FILES):
+        if all(hashlib.sha256(contents[name]).hexdigest() == DIGESTS[name] for name in FILES):
             for name in FILES:
-                write_bytes(folder / name, rebuilt[name])
+                write_bytes(folder / name, contents[name])
             return folder
         failures.append(f"{source}: its rows are not the original ones")
     raise FileNotFoundError(f"UCI Adult is not on this machine and could not be fetched ({'; '.join(failures)}). {ADVICE}")
 
 
-def rebuild(frame: pd.DataFrame, name: str) -> bytes:
-    """The original file's bytes from its 15 columns, whatever the copy calls them; missing cells become `?`."""
+def _from_openml() -> dict[str, bytes]:
+    """OpenML's copy through fairlearn: the test rows first, then the training rows."""
+    from fairlearn.datasets import fetch_adult
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns before every retry; what fails in the end is reported by `fetch`
+        frame = fetch_adult(as_frame=True).frame
+    first = ROWS["adult.test"]
+    return {
+        "adult.data": original_format(frame.iloc[first:], "adult.data"),
+        "adult.test": original_format(frame.iloc[:first], "adult.test"),
+    }
+
+
+def _from_uci() -> dict[str, bytes]:
+    """The archive at UCI itself: the hub's copies hold the training rows only, so no official split can be had there."""
+    with urllib.request.urlopen(DOWNLOAD_URL, timeout=60) as response, zipfile.ZipFile(io.BytesIO(response.read())) as opened:
+        return {name: opened.read(name) for name in FILES}
+
+
+def original_format(frame: pd.DataFrame, name: str) -> bytes:
+    """The bytes of an original file from its 15 columns, whatever a copy calls them; missing cells become `?`."""
     cells = frame.astype(object).where(frame.notna(), MISSING)
     lines = [", ".join(_text(cell) for cell in row) for row in cells.itertuples(index=False)]
     if name == "adult.test":
-        lines = ["|1x3 Cross validator", *(line.removesuffix(".") + "." for line in lines)]
+        lines = ["|1x3 Cross validator", *(line + "." for line in lines)]
     return ("\n".join(lines) + "\n\n").encode()
 
 
@@ -168,10 +194,40 @@ def _text(cell: object) -> str:
     return str(int(cell)) if isinstance(cell, float) else str(cell).strip()
 
 
-def _from_openml() -> dict[str, pd.DataFrame]:
-    """OpenML's copy through fairlearn: the test rows first, then the training rows."""
-    from fairlearn.datasets import fetch_adult
+def prepare(root: Path | None = None) -> Path:
+    """Where the verified files are, fetched into the user cache if need be; raises what `read_adult` raises."""
+    found = locate(root)
+    read_adult(found)
+    return found
 
-    frame = fetch_adult(as_frame=True).frame
-    split = ROWS["adult.test"]
-    return {"adult.test": frame.iloc[:split], "adult.data": frame.iloc[split:]}
+
+def verify(root: Path | None = None) -> list[str]:
+    """One line per file, for files that are the originals byte for byte; raises what `read_adult` raises otherwise."""
+    found = locate(root)
+    return [f"{name}: {len(rows):,} rows, SHA-256 {DIGESTS[name]}, the original file" for name, rows in read_adult(found).items()]
+
+
+def info(root: Path | None = None) -> list[str]:
+    """What the files hold: rows, classes, sizes of the sensitive groups, missing cells, digests. Edited copies are shown too."""
+    found = locate(root)
+    lines = [f"UCI Adult in {found}"]
+    for name, digest in digests(found).items():
+        rows = read_adult(found, check_digests=False)[name]
+        missing = rows == MISSING
+        by_column = ", ".join(f"{column} {count:,}" for column, count in missing.sum().items() if count)
+        lines += [
+            f"{name}: {len(rows):,} rows; SHA-256 {digest} ({'the original' if digest == DIGESTS[name] else 'NOT the original'})",
+            *(f"  {column}: {_counts(rows[column])}" for column in ("income", "sex", "race")),
+            f"  >50K by sex: {_rates(rows, 'sex')}; by race: {_rates(rows, 'race')}",
+            f"  missing cells: {int(missing.sum().sum()):,} in {int(missing.any(axis=1).sum()):,} rows ({by_column})",
+        ]
+    return lines
+
+
+def _counts(column: pd.Series) -> str:
+    return ", ".join(f"{value} {count:,} ({count / len(column):.1%})" for value, count in column.value_counts().items())
+
+
+def _rates(rows: pd.DataFrame, column: str) -> str:
+    rates = (rows["income"] == INCOMES[1]).groupby(rows[column]).mean()
+    return ", ".join(f"{value} {rate:.1%}" for value, rate in rates.items())
