@@ -61,7 +61,7 @@ class EmbeddingBank:
         memory: bytes of embeddings to keep; beyond it the least recently used are computed again when asked for.
 
     Raises:
-        ValueError: for odd or negative lengths, an unknown control, or no draw.
+        ValueError: for odd or negative lengths, an unknown control or split, or no draw.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class EmbeddingBank:
         self.environments = tuple(adapter.actions.environments if environments is None else environments)
         self.controls = tuple(Control(control) for control in controls)
         self.control_lengths = tuple(lengths[-1:] if control_lengths is None else sorted(set(control_lengths)))
-        self.seed, self.context_split = seed, context_split
+        self.seed, self.context_split = seed, Split(context_split)
         self.training_seed, self.method_name = training_seed, method_name
         self.batch_size, self.memory = batch_size, memory
         self.longest = lengths[-1]
@@ -125,7 +125,8 @@ class EmbeddingBank:
         """[N, D] context-free features of the split's items, each encoded once, float32 on the method's device."""
         if split not in self._features:
             inputs = self.labelled(split).inputs
-            self._features[split] = self._in_pieces(lambda rows: self.method.represent(rows.to(self.device)), inputs)
+            features = self._in_pieces(lambda rows: self.method.represent(rows.to(self.device)), inputs, self.batch_size)
+            self._features[split] = _finite(features, f"features of the {split} split")
         return self._features[split]
 
     def embeddings(self, cell: Cell, split: Split, bits: int | None = None) -> Tensor:
@@ -223,13 +224,22 @@ class EmbeddingBank:
         conditioned = self.conditioned(cell)
         if bits is not None:
             conditioned = conditioned.quantised(bits, self.embeddings(cell, Split.TRAIN))
-        return self._in_pieces(lambda rows: conditioned.embed_features(rows), self.features(split))
+        # Attention of 1,024 queries to a long context still fits the cache of a CPU; 4,096 take twice the time a row.
+        size = 1024 if self.device.type == "cpu" else 2**16
+        embeddings = self._in_pieces(lambda rows: conditioned.embed_features(rows), self.features(split), size)
+        return _finite(embeddings, f"embeddings of the {split} split after {cell}")
 
-    def _in_pieces(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    def _in_pieces(self, function: Callable[[Tensor], Tensor], rows: Tensor, size: int) -> Tensor:
         """`function` of a few rows at a time, without gradient, as an ordinary float32 tensor that probes may train on."""
         with torch.inference_mode(), _evaluating(self.method):
-            pieces = [function(piece).float() for piece in rows.split(self.batch_size)]
+            pieces = [function(piece).float() for piece in rows.split(size)]
         return torch.cat(pieces)
+
+
+def _finite(rows: Tensor, what: str) -> Tensor:
+    if bad := int((~rows.isfinite()).any(1).sum()):
+        raise ValueError(f"{what}: {bad} of {len(rows)} rows are not finite; look for nan in the data or in the weights")
+    return rows
 
 
 class _evaluating:  # noqa: N801 - reads as a statement

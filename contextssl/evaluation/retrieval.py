@@ -1,4 +1,4 @@
-"""Does a predicted embedding find the true next state among other views of the same item? (protocol 6.6)
+"""How well a predicted embedding finds the true next state among other views of the same item (protocol 6.6).
 
 Q queries, J candidates for each, E embedding width.
 """
@@ -27,7 +27,7 @@ def ranks(query: Tensor, candidates: Tensor, truth: Tensor) -> Tensor:
     """
     similarity = (candidates @ query.unsqueeze(-1)).squeeze(-1) if candidates.ndim == 3 else query @ candidates.T
     if len(truth) and not 0 <= int(truth.min()) <= int(truth.max()) < similarity.shape[1]:
-        raise ValueError(f"true candidates: expected indices from 0 to {similarity.shape[1] - 1}, found {truth.min()} to {truth.max()}")
+        raise ValueError(f"truth: expected indices of {similarity.shape[1]} candidates, found {truth.min()} to {truth.max()}")
     own = similarity.gather(1, truth.unsqueeze(1))
     # The comparison is turned round so that nan similarities count against the model too.
     return similarity.shape[1] - (similarity < own - TIE).sum(1)

@@ -85,7 +85,7 @@ def _as_values(target: Labels, num_rows: int) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class GradientBoosting:
-    """scikit-learn's histogram gradient boosting, its number of trees chosen on the rows to choose on."""
+    """scikit-learn's histogram gradient boosting; it stops when a tenth of the rows to fit on no longer gains."""
 
     num_train: int = 16384
     max_iter: int = 200
@@ -102,17 +102,14 @@ class GradientBoosting:
         return [torch.stack([self._cell(piece, target) for piece in parts.cells(1)]) for target in targets]
 
     def _cell(self, parts: Parts, target: Labels) -> Tensor:
-        fit, choose, report = (x[0].cpu().numpy() for x in (parts.fit, parts.choose, parts.report))
-        values, chosen = target.fit[: self.num_train].cpu().numpy(), target.choose.cpu().numpy()
+        fit, report = parts.fit[0].cpu().numpy(), parts.report[0].cpu().numpy()
+        values = target.fit[: self.num_train].cpu().numpy()
         settings = {"max_iter": self.max_iter, "early_stopping": True, "n_iter_no_change": 10, "random_state": self.seed}
         if target.num_classes is not None:
-            classifier = HistGradientBoostingClassifier(**settings).fit(fit, values, X_val=choose, y_val=chosen)
+            classifier = HistGradientBoostingClassifier(**settings).fit(fit, values)
             scores = np.zeros((len(report), target.num_classes), dtype=np.float32)
             scores[:, classifier.classes_] = classifier.predict_proba(report)
         else:
-            models = [
-                HistGradientBoostingRegressor(**settings).fit(fit, values[:, k], X_val=choose, y_val=chosen[:, k])
-                for k in range(values.shape[1])
-            ]
-            scores = np.stack([model.predict(report) for model in models], axis=1).astype(np.float32)
+            columns = [HistGradientBoostingRegressor(**settings).fit(fit, column).predict(report) for column in values.T]
+            scores = np.stack(columns, axis=1).astype(np.float32)
         return torch.from_numpy(scores).to(parts.fit.device)
