@@ -5,7 +5,7 @@ Text may mark `code` with backticks and **emphasis** with two stars; nothing els
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from contextssl.reporting.tables import Table
 
@@ -28,11 +28,13 @@ class Notices:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One figure file pair `figures/<name>.svg|png`, what it shows in words, and its SVG."""
+    """One figure file pair `figures/<name>.svg|png`, what it shows in words, and whether it needs a whole line."""
 
     name: str
     description: str
     svg: str
+    png: bytes
+    wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,5 +78,11 @@ class Document:
 
     title: str
     subtitle: str
-    opening: tuple[Block, ...] = ()
-    sections: tuple[Section, ...] = field(default=())
+    opening: tuple[Block, ...]
+    sections: tuple[Section, ...]
+
+    @property
+    def panels(self) -> list[Panel]:
+        """All figure panels, in reading order."""
+        blocks = [*self.opening, *(block for section in self.sections for block in section.blocks)]
+        return [panel for block in blocks if isinstance(block, Figure) for panel in block.panels]

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from contextssl.reporting import names
-from contextssl.reporting.numbers import number
-from contextssl.reporting.style import COLOURS, INK, MARKERS, PAPER, RULE, SOFT, LineLabel, house_style, label_lines, label_points, panel
+from contextssl.reporting.number_format import number
+from contextssl.reporting.style import (
+    COLOURS,
+    INK,
+    MARKERS,
+    PAPER,
+    RULE,
+    SOFT,
+    LineLabel,
+    house_style,
+    label_lines,
+    label_points,
+    panel,
+    set_ticks,
+)
 from contextssl.reporting.summary import Readout, Study
 
-CONTROL_MARKERS = {"shuffled": "x", "noise": "+", "wrong-group": "1", "empty": "_"}
+CONTROL_MARKERS = {"shuffled": "x", "noise": "+", "wrong-group": "1"}
 
 
 def context_curves(study: Study, readout: Readout, note: str | None = None) -> Figure:
@@ -33,7 +46,7 @@ def context_curves(study: Study, readout: Readout, note: str | None = None) -> F
         _set_limits(axes, study, readout)
         label_lines(axes, labels)
         axes.set_xticks(range(len(study.lengths)), [str(length) for length in study.lengths])
-        axes.set_xlim(-0.25, len(study.lengths) - 0.75)
+        axes.set_xlim(-0.25, len(study.lengths) - 0.6)
         axes.set_xlabel("context tokens")
         _finish(axes)
     return figure
@@ -44,7 +57,6 @@ def _environment_lines(axes: Axes, study: Study, readout: Readout) -> list[LineL
     labels = []
     for position, environment in enumerate(study.environments):
         cells = study.curve(readout, environment)
-        cells = cells[cells["mean"].notna() & cells["context_length"].isin(study.lengths)]
         if cells.empty:
             continue
         colour, marker = _look(position)
@@ -62,7 +74,7 @@ def _reference_lines(axes: Axes, study: Study, readout: Readout) -> list[LineLab
     if (floor := study.floor(readout)) is not None:
         axes.axhline(floor, color=SOFT, linewidth=0.9, dashes=(4, 2.5), zorder=0, label="floor")
         labels.append(LineLabel(floor, f"floor {number(floor)}", SOFT))
-    features = study.curve(readout, names.NO_CONTEXT)["mean"].dropna()
+    features = study.curve(readout, names.CONTEXT_FREE)["mean"]
     if not features.empty:
         value = float(features.iloc[0])
         axes.axhline(value, color=SOFT, linewidth=0.9, linestyle=":", zorder=0, label="encoder")
@@ -76,12 +88,12 @@ def _control_marks(axes: Axes, study: Study, readout: Readout) -> None:
     for position, environment in enumerate(study.environments):
         for control, marker in CONTROL_MARKERS.items():
             cells = study.curve(readout, environment, control)
-            cells = cells[cells["mean"].notna() & cells["context_length"].isin(study.lengths)]
+            cells = cells[cells["context_length"].isin(study.lengths)]
             if cells.empty:
                 continue
-            offset = 0.13 + 0.07 * list(CONTROL_MARKERS).index(control)
+            offset = 0.14 + 0.1 * list(CONTROL_MARKERS).index(control)
             x = [study.lengths.index(length) + offset for length in cells["context_length"]]
-            style = {"linestyle": "none", "marker": marker, "markersize": 5.5, "markeredgewidth": 1.1}
+            style: dict[str, Any] = {"linestyle": "none", "marker": marker, "markersize": 5.5, "markeredgewidth": 1.1}
             axes.plot(x, cells["mean"], color=_look(position)[0], zorder=4, label=f"{environment} {control}", **style)
             seen.setdefault(control, Line2D([], [], color=SOFT, label=names.control_name(control), **style))
     if seen:
@@ -93,16 +105,18 @@ def _control_marks(axes: Axes, study: Study, readout: Readout) -> None:
             frameon=False,
             fontsize=6.2,
             labelcolor=SOFT,
-            handletextpad=-0.2,
-            columnspacing=0.7,
+            handletextpad=0.0,
+            columnspacing=0.8,
             borderpad=0,
         )
 
 
 def _set_limits(axes: Axes, study: Study, readout: Readout) -> None:
-    """Room for all lines, bands, marks and the floor; differences between groups start at zero."""
-    rows = pd.concat([*(study.curve(readout, name) for name in (*study.environments, names.NO_CONTEXT)), study.controls(readout)])
+    """Room for all lines, bands, marks and the floor, the same for all probes; differences between groups start at zero."""
+    rows = pd.concat([study.rows(other) for other in study.readouts(readout.target, readout.metric)])
     values = rows[["mean", "low", "high", "floor"]].to_numpy(dtype=float)
+    if rows["mean"].max() <= 1:  # t intervals of bounded metrics may reach past the bound
+        values = values.clip(max=1)
     values = values[np.isfinite(values)]
     if not values.size:
         return
@@ -134,21 +148,48 @@ class PlanePoint:
 def utility_plane(points: Sequence[PlanePoint], title: str, x_label: str, y_label: str, note: str | None = None) -> Figure:
     """Utility (up) against unfairness or leakage (right): upper left is better; paths run from c = 0 to the longest."""
     with house_style():
-        figure, axes = panel(title, "up and to the left is better", note)
-        axes.set_position((0.135, 0.155, 0.83, 0.67))
+        figure, axes = panel(title, "up and to the left is better", note, wide=True, labelled=False)
         for path in dict.fromkeys(point.path for point in points if point.path):
             joined = [point for point in points if point.path == path]
             colour = _look(joined[0].series or 0)[0]
-            axes.plot([p.x[0] for p in joined], [p.y[0] for p in joined], color=colour, linewidth=0.9, alpha=0.6, zorder=2, label=path)
+            axes.plot(
+                [p.x[0] for p in joined], [p.y[0] for p in joined], color=colour, linewidth=0.9, alpha=0.6, zorder=2, label=path
+            )
         for point in points:
             _plane_point(axes, point)
-        axes.margins(0.14)
+        axes.margins(0.1)
+        axes.autoscale_view()
         _finish(axes)
+        set_ticks(axes.xaxis, 7)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
-        named = [point for point in points if point.label]
-        label_points(axes, [(p.x[0], p.y[0], p.label, SOFT if p.series is None else _look(p.series)[0]) for p in named])
+        named = sorted((point for point in points if point.label), key=lambda point: (point.series is None, point.series))
+        label_points(
+            axes,
+            [(p.x[0], p.y[0], p.label, SOFT if p.series is None else _look(p.series)[0]) for p in named],
+            avoid=[place for point in points for place in _covered(point)] + _along_paths(points),
+        )
     return figure
+
+
+def _along_paths(points: Sequence[PlanePoint]) -> list[tuple[float, float]]:
+    """Places along the lines that join the points of each path."""
+    joined = [(one, other) for one, other in zip(points, points[1:], strict=False) if one.path and one.path == other.path]
+    shares = np.linspace(0, 1, 12)
+    return [
+        (float(one.x[0] + share * (other.x[0] - one.x[0])), float(one.y[0] + share * (other.y[0] - one.y[0])))
+        for one, other in joined
+        for share in shares
+    ]
+
+
+def _covered(point: PlanePoint) -> list[tuple[float, float]]:
+    """Places under a point's mark and along its interval cross."""
+    places = [(point.x[0], point.y[0])]
+    if point.label and np.isfinite([point.x, point.y]).all():
+        places += [(float(x), point.y[0]) for x in np.linspace(point.x[1], point.x[2], 7)]
+        places += [(point.x[0], float(y)) for y in np.linspace(point.y[1], point.y[2], 7)]
+    return places
 
 
 def _plane_point(axes: Axes, point: PlanePoint) -> None:
@@ -156,18 +197,21 @@ def _plane_point(axes: Axes, point: PlanePoint) -> None:
     colour, marker = (SOFT, "o") if point.series is None else _look(point.series)
     bounds = np.array([point.x, point.y])
     if point.label and np.isfinite(bounds).all():
-        for axis, (mean, low, high) in enumerate(bounds):
-            style = {"color": colour, "linewidth": 0.8, "alpha": 0.55, "zorder": 1}
+        for axis, (_, low, high) in enumerate(bounds):
+            style: dict[str, Any] = {"color": colour, "linewidth": 0.8, "alpha": 0.55, "zorder": 1}
             other = bounds[1 - axis, 0]
             axes.plot([low, high] if axis == 0 else [other] * 2, [other] * 2 if axis == 0 else [low, high], **style)
     size, face = (4.6, colour) if point.label else (2.6, PAPER)
-    axes.plot(*bounds[:, 0], marker=marker, markersize=size, markerfacecolor=face, markeredgecolor=colour if not point.label else PAPER, markeredgewidth=0.7, zorder=3)
+    edge = PAPER if point.label else colour
+    axes.plot(
+        *bounds[:, 0], marker=marker, markersize=size, markerfacecolor=face, markeredgecolor=edge, markeredgewidth=0.7, zorder=3
+    )
 
 
 def training_curves(title: str, series: Mapping[str, tuple[Sequence[float], Sequence[float]]], note: str | None = None) -> Figure:
     """Training quantities against the step: one line per entry, name to (steps, values); log axis for wide positive ranges."""
     with house_style():
-        figure, axes = panel(title, "", note)
+        figure, axes = panel(title, "", note, labelled=len(series) > 1)
         ends = []
         for position, (name, (steps, values)) in enumerate(series.items()):
             colour = INK if len(series) == 1 else _look(position)[0]
@@ -178,13 +222,12 @@ def training_curves(title: str, series: Mapping[str, tuple[Sequence[float], Sequ
         everything = everything[np.isfinite(everything)]
         if everything.size and everything.min() > 0 and everything.max() > 30 * everything.min():
             axes.set_yscale("log")
+        axes.autoscale_view()
         _finish(axes)
+        set_ticks(axes.xaxis, 4)
         axes.set_xlabel("step")
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         if len(series) > 1:
             label_lines(axes, ends)
-        else:
-            axes.set_position((0.135, 0.155, 0.83, 0.67))
     return figure
 
 
@@ -196,15 +239,4 @@ def _finish(axes: Axes) -> None:
     axes.grid(axis="y", color=RULE, linewidth=0.4)
     axes.set_axisbelow(True)
     if axes.get_yscale() == "linear":
-        axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
-
-
-def _tick(value: float) -> str:
-    """A tick label: like `number`, without trailing zeros."""
-    if abs(value) < 1e-12:
-        return "0"
-    if abs(value) >= 1000:
-        return f"{value / 1000:g}k"
-    text = f"{value:.4g}".replace("-", "−")
-    return text.replace("0.", ".", 1) if abs(value) < 1 else text
+        set_ticks(axes.yaxis)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 
-NO_CONTEXT = "-"
+CONTEXT_FREE = "-"  # the environment of results that no context was involved in: encoder features, baselines
+EMPTY = "empty"  # the environment of embeddings after no context, as reports call it
 
 # Metric: (printed name, meaning in one sentence, whether lower values are the better ones).
 _METRICS: dict[str, tuple[str, str, bool]] = {
     "accuracy": ("accuracy", "share of rows predicted correctly", False),
     "balanced_accuracy": ("balanced accuracy", "mean of the recalls of all classes", False),
     "auroc": ("AUROC", "probability that a positive row is ranked above a negative one; .500 is chance", False),
-    "r2_pooled": ("R² pooled", "one mean over all coordinates of the target; a constant predictor may score above 0", False),
-    "r2_dim_mean": ("R² per dimension", "R² of each coordinate, averaged", False),
-    "r2_varw": ("R² variance-weighted", "one R² over all coordinates, each with its own mean", False),
-    "demographic_parity_difference": ("parity difference", "largest gap in the rate of positive predictions between groups", True),
+    "r2_pooled": ("pooled R²", "one mean over all coordinates of the target; a constant predictor may score above 0", False),
+    "r2_dim_mean": ("mean R² per dimension", "R² of each coordinate, averaged", False),
+    "r2_varw": ("variance-weighted R²", "one R² over all coordinates, each with its own mean", False),
+    "demographic_parity_difference": (
+        "parity difference",
+        "largest gap in the rate of positive predictions between groups",
+        True,
+    ),
     "equal_opportunity_difference": ("equal-opportunity difference", "largest gap in true-positive rate between groups", True),
     "equalized_odds_difference": (
         "equalized-odds difference",
@@ -59,23 +64,24 @@ def lower_is_better(metric: str) -> bool:
 
 
 def probe_name(probe: str) -> str:
-    """The printed name of a probe: `linear (raw)`, `MLP, standardised`, `kNN, k = 10`."""
-    if probe == "-":
+    """The printed name of a probe: `linear (raw)`, `MLP, standardised`, `kNN, k = 10`, `boosting, 4 bits`."""
+    match = re.fullmatch(r"(.+?)(-standardised)?(?:-(\d+)bit)?", probe)
+    if probe == "-" or match is None:
         return "no probe"
-    if match := re.fullmatch(r"knn(\d*)(.*)", probe):
-        base, rest = "kNN" + (f", k = {match[1]}" if match[1] else ""), match[2]
+    base, standardised, bits = match.groups()
+    if neighbours := re.fullmatch(r"knn-?(\d+)", base):
+        base = f"kNN, k = {neighbours[1]}"
+    elif base in ("linear", "mlp"):
+        base = {"mlp": "MLP"}.get(base, base) + (", standardised" if standardised else " (raw)")
     else:
-        base, _, tail = probe.partition("-")
-        base, rest = {"mlp": "MLP"}.get(base, base), f"-{tail}" if tail else ""
-    if rest:
-        return f"{base}, {rest.strip('-').replace('-', ' ')}"
-    return f"{base} (raw)" if base in ("linear", "MLP") else base
+        base = base.replace("-", " ") + (", standardised" if standardised else "")
+    return f"{base}, {bits} bits" if bits else base
 
 
 def environment_name(environment: str) -> str:
-    """The printed name of an environment: `told sex`, `told rotation and color`, `told nothing`."""
-    if environment == NO_CONTEXT:
-        return "context-free"
+    """The printed name of an environment: `told sex`, `told rotation and color`, `told nothing`, `no context`."""
+    if environment in (CONTEXT_FREE, EMPTY):
+        return {CONTEXT_FREE: "context-free", EMPTY: "no context"}[environment]
     return "told " + ("nothing" if environment == "none" else join(environment.split("+")))
 
 

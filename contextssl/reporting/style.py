@@ -11,19 +11,23 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 INK, SOFT, RULE, PAPER = "#1f2328", "#6b7280", "#d5d8dd", "#ffffff"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
-PANEL_INCHES = (3.6, 2.75)
+PANEL_INCHES, WIDE_INCHES = (3.6, 2.75), (6.4, 4.0)
 
-_RC = {
+_RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8.0,
     "axes.titlesize": 8.5,
@@ -63,16 +67,38 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def panel(title: str, subtitle: str, note: str | None = None) -> tuple[Figure, Axes]:
-    """An empty panel: what is shown in bold, how it was measured in grey, and a note that must not be missed."""
-    figure = Figure(figsize=PANEL_INCHES)
+def panel(
+    title: str, subtitle: str, note: str | None = None, *, wide: bool = False, labelled: bool = True
+) -> tuple[Figure, Axes]:
+    """An empty panel: what is shown in bold, how it was measured in grey, and a note that must not be missed.
+
+    `labelled` leaves room for labels right of the axes; `wide` panels take a whole line of a page.
+    """
+    width, height = WIDE_INCHES if wide else PANEL_INCHES
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    axes = figure.add_axes((0.115, 0.155, 0.645, 0.655))
-    figure.text(0.02, 0.955, title, fontsize=9, fontweight="bold", va="center")
-    figure.text(0.02, 0.885, subtitle, fontsize=7.5, color=SOFT, va="center")
+    left, right, bottom, top = 0.46, 0.86 if labelled else 0.12, 0.43, 0.53 if subtitle else 0.34
+    axes = figure.add_axes((left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height))
+    figure.text(0.07 / width, 1 - 0.125 / height, title, fontsize=9, fontweight="bold", va="center")
+    figure.text(0.07 / width, 1 - 0.315 / height, subtitle, fontsize=7.5, color=SOFT, va="center")
     if note:
-        figure.text(0.985, 0.955, note, fontsize=7, color=COLOURS[1], va="center", ha="right")
+        figure.text(1 - 0.05 / width, 1 - 0.125 / height, note, fontsize=7, color=COLOURS[1], va="center", ha="right")
     return figure, axes
+
+
+def set_ticks(axis: Axis, count: int = 5) -> None:
+    """Ticks at round numbers within the limits of a linear axis, all with as many decimals as the finest needs."""
+    low, high = sorted(axis.get_view_interval())
+    ticks = [tick for tick in MaxNLocator(count, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= tick <= high]
+    decimals = next((d for d in range(6) if all(abs(round(tick, d) - tick) < 1e-9 * max(1.0, abs(high)) for tick in ticks)), 6)
+    axis.set_ticks(ticks, [_tick(tick, decimals) for tick in ticks])
+
+
+def _tick(value: float, decimals: int) -> str:
+    if abs(value) < 1e-12:
+        return "0"
+    text = f"{abs(value):,.{decimals}f}"
+    return ("−" if value < 0 else "") + (text[1:] if text.startswith("0.") else text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +112,9 @@ class LineLabel:
 
 def label_lines(axes: Axes, labels: Sequence[LineLabel], gap: float = 0.075) -> None:
     """Write labels right of the axes at their lines' heights, moved apart to at least `gap` of the axes' height."""
-    bottom, top = axes.get_ylim()
     ordered = sorted(labels, key=lambda label: (label.y, label.text))
-    heights = spread([(label.y - bottom) / (top - bottom) for label in ordered], gap)
+    to_axes = axes.transData + axes.transAxes.inverted()
+    heights = spread([float(to_axes.transform((1.0, label.y))[1]) for label in ordered], gap)
     for label, height in zip(ordered, heights, strict=True):
         axes.text(1.03, height, label.text, color=label.colour, transform=axes.transAxes, va="center", fontsize=7.5)
 
@@ -107,28 +133,30 @@ def spread(positions: Sequence[float], gap: float) -> list[float]:
     return [centre + gap * (index - (size - 1) / 2) for centre, size in blocks for index in range(size)]
 
 
-def label_points(axes: Axes, points: Sequence[tuple[float, float, str, str]]) -> None:
-    """Write a label (x, y, text, colour) beside each point, on the side where it overlaps least."""
+def label_points(axes: Axes, points: Sequence[tuple[float, float, str, str]], avoid: Sequence[tuple[float, float]]) -> None:
+    """Write a label (x, y, text, colour) beside each point, on the side where it covers least of what is there.
+
+    `avoid` are other places (x, y) where something is drawn. The limits of the axes must be final.
+    """
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    marks = [axes.transData.transform((x, y)) for x, y, _, _ in points]
-    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in marks]
-    frame = figure.bbox
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    places = np.array([*((x, y) for x, y, _, _ in points), *avoid])
+    centres = axes.transData.transform(places)
+    taken = np.hstack([centres - 3, centres + 3])  # x0, y0, x1, y1 in pixels
+    frame = axes.bbox.extents
     for x, y, text, colour in points:
-        best: tuple[float, Bbox, tuple[float, float, str, str]] | None = None
-        for dx, dy, ha, va in _SIDES:
-            label = axes.annotate(text, (x, y), (dx, dy), textcoords="offset points", ha=ha, va=va, fontsize=7)
-            box = label.get_window_extent(renderer).padded(1)
+        found = []
+        for rank, (dx, dy, ha, va) in enumerate(_SIDES):
+            label = axes.annotate(text, (x, y), (dx, dy), textcoords="offset points", ha=ha, va=va, fontsize=7, color=colour)
+            box = np.asarray(label.get_window_extent(renderer).extents)
             label.remove()
-            outside = max(0.0, frame.x0 - box.x0) + max(0.0, box.x1 - frame.x1) + max(0.0, axes.bbox.y0 - box.y0)
-            cost = sum(_overlap(box, other) for other in taken) + 200 * outside
-            if best is None or cost < best[0]:
-                best = (cost, box, (dx, dy, ha, va))
-        assert best is not None
-        taken.append(best[1])
-        dx, dy, ha, va = best[2]
+            outside = np.clip([*(frame[:2] - box[:2]), *(box[2:] - frame[2:])], 0, None).sum()
+            found.append((_overlap(box + np.array([-1.5, -1.5, 1.5, 1.5]), taken) + 100 * float(outside), rank, box))
+        _, rank, box = min(found, key=lambda entry: entry[:2])
+        dx, dy, ha, va = _SIDES[rank]
         axes.annotate(text, (x, y), (dx, dy), textcoords="offset points", ha=ha, va=va, fontsize=7, color=colour)
+        taken = np.vstack([taken, box])
 
 
 _SIDES = (
@@ -149,9 +177,10 @@ _SIDES = (
 )
 
 
-def _overlap(one: Bbox, other: Bbox) -> float:
-    shared = Bbox.intersection(one, other)
-    return 0.0 if shared is None else float(shared.width * shared.height)
+def _overlap(box: NDArray[np.float64], others: NDArray[np.float64]) -> float:
+    """Area of a box [4] that the others [M, 4] cover, those covered twice counted twice."""
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    return float(sides.clip(min=0).prod(axis=1).sum())
 
 
 def svg_of(figure: Figure) -> str:

@@ -3,48 +3,62 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from contextssl.evaluation.intervals import summarise
+from contextssl.evaluation.controls import Control
+from contextssl.evaluation.intervals import KEY, Summary, summarise
 from contextssl.evaluation.results import Result
-from contextssl.reporting.names import NO_CONTEXT
+from contextssl.reporting.names import CONTEXT_FREE, EMPTY
 
-KEY = ("protocol", "method", "target", "probe", "metric", "environment", "control", "context_length", "split")
 NUMBERS = ("mean", "low", "high", "floor", "num_seeds", "num_draws")
+PLAIN = (str(Control.TRUE), str(Control.EMPTY), "-")
+"""Controls of rows that are no controls: true contexts, no context, and rows without any."""
 
 # The first of these that was measured stands for a target in headlines and in the first figure. Pooled R2 comes
 # before the others because published numbers use it (protocol 6.1); its floor is drawn beside it.
-_METRIC_PREFERENCE = ("auroc", "r2_pooled", "r2_varw", "r2_dim_mean", "accuracy", "balanced_accuracy", "mrr")
-_UTILITY_PREFERENCE = ("accuracy", *_METRIC_PREFERENCE)
-_PROBE_ORDER = ("linear", "linear-standardised", "mlp", "mlp-standardised", "knn", "boosting")
+_GROUP_METRICS = ("auroc", "r2_pooled", "r2_varw", "r2_dim_mean", "accuracy", "balanced_accuracy", "mrr")
+_OTHER_METRICS = ("accuracy", *_GROUP_METRICS)
+_PROBES = ("linear", "linear-standardised", "mlp", "mlp-standardised", "knn", "kernel-ridge", "boosting")
 
 
 def summary_frame(results: Iterable[Result]) -> pd.DataFrame:
-    """One row per cell (see KEY), with mean, 95 % interval, floor and the numbers of seeds and context draws.
+    """One row per cell (`contextssl.evaluation.intervals.KEY`), with mean, 95 % interval, floor, seeds and draws.
 
-    Means and intervals are those of `contextssl.evaluation.intervals.summarise`; missing numbers are NaN.
+    Means and intervals are those of `summarise`; a cell of a single number keeps that number's own interval over test
+    items. Missing numbers are NaN. Embeddings after no context get the environment `empty`, so that they are told
+    apart from encoder features.
     """
-    rows = [asdict(row) for row in summarise(results)]
-    frame = pd.DataFrame(rows, columns=[*KEY, *NUMBERS])
-    return frame.astype({name: float for name in ("mean", "low", "high", "floor")})
+    rows = list(results)
+    single = {tuple(getattr(row, name) for name in KEY): row for row in rows}
+    records = []
+    for summary in summarise(rows):
+        record = asdict(summary)
+        alone = single[tuple(record[name] for name in KEY)]
+        if summary.num_draws == 1:
+            record |= {"low": alone.low, "high": alone.high}
+        if summary.control == Control.EMPTY and summary.context_length == 0:
+            record["environment"] = EMPTY
+        records.append(record)
+    frame = pd.DataFrame(records, columns=[*KEY, *NUMBERS])
+    return frame.astype(dict.fromkeys(("mean", "low", "high", "floor"), float))
 
 
 def probe_rank(probe: str) -> tuple[int, str]:
-    """Sorting key of probes: from the weakest raw read-out to the strongest."""
-    for rank, prefix in enumerate(_PROBE_ORDER):
-        if probe == prefix or (prefix == "knn" and re.match(r"knn\d*", probe)):
-            return rank, probe
-    return len(_PROBE_ORDER), probe
+    """Sorting key of probes: raw linear first, the strongest last, each beside its quantised forms."""
+    base = re.sub(r"-\d+bit$", "", re.sub(r"^knn-?\d+", "knn", probe))
+    return _PROBES.index(base) if base in _PROBES else len(_PROBES), probe
 
 
-def environment_rank(environment: str) -> tuple[int, str]:
-    """Sorting key of environments: told groups, several groups, none, context-free."""
-    return {"none": 100, NO_CONTEXT: 101}.get(environment, environment.count("+")), environment
+def environment_rank(environment: str) -> int:
+    """Sorting key of environments: context-free, empty context, single groups, several groups, none; else as met."""
+    return {CONTEXT_FREE: -2, EMPTY: -1, "none": 100}.get(environment, environment.count("+"))
 
 
 class Readout(NamedTuple):
@@ -57,57 +71,68 @@ class Readout(NamedTuple):
 
 @dataclass(frozen=True)
 class Study:
-    """The summarised numbers of one run, seen from its contextual method.
+    """The numbers of one run, seen from its contextual method.
 
     Attributes:
-        frame: `summary_frame` rows of one split.
+        results: rows of one split.
+        frame: their `summary_frame`.
         method: the method the report is about; the others are baselines.
     """
 
+    results: tuple[Result, ...]
     frame: pd.DataFrame
     method: str
 
     @classmethod
     def of(cls, results: Sequence[Result]) -> Study | None:
         """The study in these rows, on the test split where there is one; None when there are no rows."""
-        frame = summary_frame(results)
-        if frame.empty:
+        splits = [row.split for row in results]
+        if not splits:
             return None
-        splits = list(frame["split"])
-        frame = frame[frame["split"] == ("test" if "test" in splits else splits[0])].reset_index(drop=True)
-        return cls(frame, _main_method(frame))
+        chosen = tuple(row for row in results if row.split == ("test" if "test" in splits else splits[0]))
+        frame = summary_frame(chosen)
+        return cls(chosen, frame, _main_method(frame))
 
     @property
     def split(self) -> str:
         """The split all numbers were measured on."""
-        return str(self.frame["split"].iloc[0])
+        return self.results[0].split
 
     @cached_property
     def own(self) -> pd.DataFrame:
-        """Rows of the method itself, with true actions."""
-        return self.frame[(self.frame["method"] == self.method) & (self.frame["control"] == "true")]
+        """Rows of the method itself, controls left out."""
+        return self.frame[(self.frame["method"] == self.method) & self.frame["control"].isin(PLAIN)]
+
+    @property
+    def num_seeds(self) -> int:
+        """Training seeds behind the best-measured cell."""
+        return int(self.own["num_seeds"].max())
+
+    @property
+    def num_draws(self) -> int:
+        """Context draws per seed behind the best-measured cell."""
+        return int((self.own["num_draws"] // self.own["num_seeds"]).max())
 
     @cached_property
     def environments(self) -> list[str]:
         """Environments of the method's contexts, told ones first."""
-        return sorted({e for e in self.own["environment"] if e != NO_CONTEXT}, key=environment_rank)
+        return sorted((e for e in self.own["environment"].unique() if e not in (CONTEXT_FREE, EMPTY)), key=environment_rank)
 
     @cached_property
     def groups(self) -> list[str]:
         """Groups that some environment tells."""
-        return sorted({group for name in self.environments if name != "none" for group in name.split("+")})
+        return list(dict.fromkeys(group for name in self.environments if name != "none" for group in name.split("+")))
 
     @cached_property
     def lengths(self) -> list[int]:
-        """Context lengths of the method's true contexts, ascending."""
-        lengths = self.own.loc[self.own["environment"] != NO_CONTEXT, "context_length"]
+        """Context lengths of the method's contexts, ascending; 0 among them when the empty context was measured."""
+        lengths = self.own.loc[self.own["environment"] != CONTEXT_FREE, "context_length"]
         return sorted(int(length) for length in lengths.unique())
 
     @cached_property
     def targets(self) -> list[str]:
         """Targets that were read out, those that measure a group first."""
-        named = [target for target in self.own["target"].unique() if target != "-"]
-        return sorted(named, key=lambda target: (self.group_of(target) is None, target))
+        return sorted(self.own["target"].unique(), key=lambda target: self.group_of(target) is None)
 
     def group_of(self, target: str) -> str | None:
         """The group that a target measures, by name (`sex`, `relative_rotation`); None when it measures none."""
@@ -126,53 +151,96 @@ class Study:
     def metric(self, target: str) -> str:
         """The metric that stands for a target in headlines."""
         measured = list(self.own.loc[self.own["target"] == target, "metric"].unique())
-        preference = _METRIC_PREFERENCE if self.group_of(target) else _UTILITY_PREFERENCE
+        preference = _GROUP_METRICS if self.group_of(target) else _OTHER_METRICS
         return next((name for name in preference if name in measured), measured[0])
 
-    def readout(self, target: str, metric: str | None = None, probe: str | None = None) -> Readout:
-        """What stands for a target in headlines: its headline metric, through the raw linear probe where measured."""
-        metric = metric or self.metric(target)
-        rows = self.own[(self.own["target"] == target) & (self.own["metric"] == metric)]
-        return Readout(target, probe or min(rows["probe"].unique(), key=probe_rank), metric)
-
     def readouts(self, target: str, metric: str | None = None) -> list[Readout]:
-        """The target's headline metric through every probe, weakest first; not those with context-free rows only."""
+        """A metric, by default the target's headline metric, through every probe, raw linear first.
+
+        Probes that read encoder features only come in when there are no others.
+        """
         metric = metric or self.metric(target)
         rows = self.own[(self.own["target"] == target) & (self.own["metric"] == metric)]
-        rows = rows[rows["environment"] != NO_CONTEXT]
-        return [Readout(target, probe, metric) for probe in sorted(rows["probe"].unique(), key=probe_rank)]
+        contextual = rows[rows["environment"] != CONTEXT_FREE]
+        probes = (rows if contextual.empty else contextual)["probe"].unique()
+        return [Readout(target, probe, metric) for probe in sorted(probes, key=probe_rank)]
+
+    def readout(self, target: str, metric: str | None = None) -> Readout:
+        """What stands for a target in headlines: the first of `readouts`."""
+        return self.readouts(target, metric)[0]
+
+    @cached_property
+    def _by_readout(self) -> dict[Readout, pd.DataFrame]:
+        rows = self.frame[self.frame["method"] == self.method]
+        return {Readout(*map(str, key)): group for key, group in rows.groupby(list(Readout._fields), sort=False)}
+
+    @cached_property
+    def _curves(self) -> dict[tuple[Readout, str, str], pd.DataFrame]:
+        return {}
+
+    def rows(self, readout: Readout) -> pd.DataFrame:
+        """The method's rows of one readout, controls included."""
+        return self._by_readout.get(readout, self.frame.iloc[:0])
 
     def curve(self, readout: Readout, environment: str, control: str = "true") -> pd.DataFrame:
-        """The cells of one line, by ascending context length; empty when nothing was measured."""
-        rows = self.frame[self.frame["method"] == self.method]
-        wanted = {**readout._asdict(), "environment": environment, "control": control}
-        for column, value in wanted.items():
-            rows = rows[rows[column] == value]
-        return rows.sort_values("context_length", kind="stable").drop_duplicates("context_length")
+        """The measured cells of one line, by ascending context length.
+
+        Curves of true contexts begin with the empty context, which all environments share.
+        """
+        key = (readout, environment, control)
+        if key not in self._curves:
+            self._curves[key] = self._curve(*key)
+        return self._curves[key]
+
+    def _curve(self, readout: Readout, environment: str, control: str) -> pd.DataFrame:
+        rows = self.rows(readout)
+        chosen = (rows["environment"] == environment) & (rows["control"] == control)
+        if environment in (CONTEXT_FREE, EMPTY):
+            chosen = (rows["environment"] == environment) & rows["control"].isin(PLAIN)
+        elif control == "true":
+            chosen |= rows["environment"] == EMPTY
+        found = rows[chosen & rows["mean"].notna()]
+        # A row of the environment's own comes before the shared one of the same length.
+        found = found.assign(shared=found["environment"] != environment).sort_values(["context_length", "shared"], kind="stable")
+        return found.drop_duplicates("context_length").drop(columns="shared")
 
     def cell(self, readout: Readout, environment: str, length: int, control: str = "true") -> pd.Series | None:
-        """One cell, or None when it was not measured or is not a number."""
+        """One cell, or None when it was not measured."""
         rows = self.curve(readout, environment, control)
-        rows = rows[(rows["context_length"] == length) & rows["mean"].notna()]
+        rows = rows[rows["context_length"] == length]
         return None if rows.empty else rows.iloc[0]
 
-    def controls(self, readout: Readout) -> pd.DataFrame:
-        """Cells of the readout under anything but true actions."""
-        rows = self.frame[(self.frame["method"] == self.method) & (self.frame["control"] != "true")]
-        for column, value in readout._asdict().items():
-            rows = rows[rows[column] == value]
-        return rows
+    @cached_property
+    def cells(self) -> dict[tuple[str, str, int, str, str], dict[str, pd.Series]]:
+        """Method, environment, context length, target and metric -> probe -> measured cell, controls left out."""
+        rows = self.frame[self.frame["control"].isin(PLAIN) & self.frame["mean"].notna()]
+        found: dict[tuple[str, str, int, str, str], dict[str, pd.Series]] = defaultdict(dict)
+        for _, row in rows.iterrows():
+            key = (row["method"], row["environment"], row["context_length"], row["target"], row["metric"])
+            found[key].setdefault(row["probe"], row)
+        return dict(found)
 
     def floor(self, readout: Readout) -> float | None:
         """What a constant predictor or chance scores, None where there is no such number."""
-        rows = self.own
-        for column, value in readout._asdict().items():
-            rows = rows[rows[column] == value]
-        floors = rows["floor"].dropna()
+        floors = self.rows(readout)["floor"].dropna()
         return None if floors.empty else float(floors.iloc[0])
+
+    def change(self, readout: Readout, environment: str) -> Summary | None:
+        """Mean change from the shortest to the longest context, seed by seed; None when either was not measured."""
+        start: dict[int, list[float]] = defaultdict(list)
+        ends = []
+        for row in self.results:
+            if row.method != self.method or (row.target, row.probe, row.metric) != readout or row.control not in PLAIN[:2]:
+                continue
+            if row.context_length == self.lengths[0] and (row.environment == environment or row.control == Control.EMPTY):
+                start[row.seed].append(row.value)
+            if row.context_length == self.lengths[-1] and row.environment == environment:
+                ends.append(row)
+        differences = [replace(row, value=row.value - float(np.mean(start[row.seed]))) for row in ends if row.seed in start]
+        return summarise(differences)[0] if differences else None
 
 
 def _main_method(frame: pd.DataFrame) -> str:
-    contextual = frame.loc[frame["environment"] != NO_CONTEXT, "method"]
+    contextual = frame.loc[frame["environment"] != CONTEXT_FREE, "method"]
     candidates = list(contextual.unique()) or list(frame["method"].unique())
     return "context_ssl" if "context_ssl" in candidates else str(candidates[0])

@@ -9,10 +9,11 @@ from itertools import groupby
 
 import pandas as pd
 
+from contextssl.evaluation.intervals import KEY
 from contextssl.evaluation.results import Result
 from contextssl.reporting import names
-from contextssl.reporting.numbers import MISSING, margin, number, with_margin
-from contextssl.reporting.summary import KEY, environment_rank, probe_rank, summary_frame
+from contextssl.reporting.number_format import MISSING, margin, number, with_margin
+from contextssl.reporting.summary import PLAIN, environment_rank, probe_rank, summary_frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +33,13 @@ class Table:
         corner: headings of the row labels.
         columns: headings of the columns, each a path with the outermost heading first.
         rows: labels of the rows, each as many as `corner` has.
-        cells: for each row one entry per column: a number, or plain text.
+        cells: for each row one number per column.
     """
 
     corner: tuple[str, ...]
     columns: tuple[tuple[str, ...], ...]
     rows: tuple[tuple[str, ...], ...]
-    cells: tuple[tuple[Cell | str, ...], ...]
+    cells: tuple[tuple[Cell, ...], ...]
 
 
 _PRINTED: dict[str, Callable[[str], str]] = {
@@ -54,7 +55,7 @@ _SORTED: dict[str, Callable[[str], Hashable]] = {"probe": probe_rank, "environme
 def printed(column: str, value: object) -> str:
     """A value of a result column as tables print it."""
     if column == "context_length":
-        return f"{value} tokens" if value else "0"
+        return f"c = {value}"
     return _PRINTED.get(column, str)(str(value))
 
 
@@ -76,17 +77,24 @@ def pivot(
     row_keys, column_keys = _ordered(frame, rows), _ordered(frame, columns)
     found = {tuple(record[name] for name in (*rows, *columns)): record for record in frame.to_dict("records")}
     floors = {tuple(r[name] for name in rows): r["floor"] for r in found.values() if pd.notna(r["floor"])} if floor else {}
-    headings = [tuple(printed(name, value) for name, value in zip(columns, key, strict=True)) for key in column_keys]
+    headings = [_heading(columns, key) for key in column_keys]
     blank = ("",) * max(len(columns) - 1, 0)
     return Table(
         corner=tuple(name.replace("_", " ") for name in rows),
         columns=((*blank, "floor"), *headings) if floors else tuple(headings),
         rows=tuple(tuple(printed(name, value) for name, value in zip(rows, key, strict=True)) for key in row_keys),
         cells=tuple(
-            ((number(floors.get(row)) if row in floors else MISSING,) if floors else ())
-            + tuple(_cell(found.get((*row, *column))) for column in column_keys)
+            ((Cell(floors.get(row)),) if floors else ()) + tuple(_cell(found.get((*row, *column))) for column in column_keys)
             for row in row_keys
         ),
+    )
+
+
+def _heading(columns: Sequence[str], key: tuple[object, ...]) -> tuple[str, ...]:
+    """Printed values; what no context was involved in has no context length either."""
+    free = names.CONTEXT_FREE in key
+    return tuple(
+        "" if free and name == "context_length" else printed(name, value) for name, value in zip(columns, key, strict=True)
     )
 
 
@@ -143,9 +151,10 @@ def markdown_table(
 ) -> str:
     """A Markdown table of result rows, averaged over seeds and context draws: `.845 ± .004`.
 
-    `where` filters first: `markdown_table(results, control="true", context_length=[0, 126])`.
+    `where` filters first: `markdown_table(results, target="sex", context_length=[0, 126])`. Controls are left out
+    unless `where`, `rows` or `columns` mention them.
     """
-    return to_markdown(pivot(select(summary_frame(results), **where), rows, columns))
+    return to_markdown(_selected(results, rows, columns, where))
 
 
 def html_table(
@@ -155,7 +164,13 @@ def html_table(
     **where: object,
 ) -> str:
     """The same table as `markdown_table`, as an HTML `table` element."""
-    return to_html(pivot(select(summary_frame(results), **where), rows, columns))
+    return to_html(_selected(results, rows, columns, where))
+
+
+def _selected(results: Iterable[Result], rows: Sequence[str], columns: Sequence[str], where: dict[str, object]) -> Table:
+    if "control" not in {*where, *rows, *columns}:
+        where = where | {"control": PLAIN}
+    return pivot(select(summary_frame(results), **where), rows, columns)
 
 
 def to_markdown(table: Table) -> str:
@@ -163,11 +178,11 @@ def to_markdown(table: Table) -> str:
     headings = [", ".join(part for part in path if part) for path in table.columns]
     lines = [[*table.corner, *headings], ["---"] * len(table.corner) + ["---:"] * len(headings)]
     lines += [[*labels, *map(_cell_text, cells)] for labels, cells in zip(table.rows, table.cells, strict=True)]
-    return "".join("| " + " | ".join(part.replace("|", "\\|") for part in line) + " |\n" for line in lines)
+    return "".join("| " + " | ".join(part.replace("|", "\\|").replace("\n", " ") for part in line) + " |\n" for line in lines)
 
 
-def _cell_text(cell: Cell | str) -> str:
-    return cell if isinstance(cell, str) else with_margin(cell.mean, cell.low, cell.high)
+def _cell_text(cell: Cell) -> str:
+    return with_margin(cell.mean, cell.low, cell.high)
 
 
 def to_html(table: Table) -> str:
@@ -196,16 +211,16 @@ def _body(table: Table) -> str:
         while previous is not None and shared < len(labels) - 1 and labels[: shared + 1] == previous[: shared + 1]:
             shared += 1
         head = "".join(
-            f'<th class="label" scope="row">{"" if column < shared else html.escape(label)}</th>' for column, label in enumerate(labels)
+            f'<th class="label" scope="row">{html.escape(label) if column >= shared else ""}</th>'
+            for column, label in enumerate(labels)
         )
         body = "".join(f"<td>{_cell_html(cell)}</td>" for cell in cells)
-        lines.append(f"<tr{' class="first"' if shared == 0 and len(labels) > 1 else ''}>{head}{body}</tr>\n")
+        opening = '<tr class="first">' if shared == 0 and len(labels) > 1 else "<tr>"
+        lines.append(f"{opening}{head}{body}</tr>\n")
         previous = labels
     return "".join(lines)
 
 
-def _cell_html(cell: Cell | str) -> str:
-    if isinstance(cell, str):
-        return html.escape(cell)
+def _cell_html(cell: Cell) -> str:
     half = margin(cell.low, cell.high)
     return number(cell.mean) + (f" <small>± {number(half)}</small>" if half is not None and number(cell.mean) != MISSING else "")

@@ -1,0 +1,124 @@
+"""What figures draw equals what was put in: inspected on the axes, not on pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from synthetic_results import LENGTHS, adult_rows, row
+
+from contextssl.reporting import figures, style
+from contextssl.reporting.comparison import fairness_points
+from contextssl.reporting.summary import Readout, Study
+
+SEX = Readout("sex", "linear", "auroc")
+
+
+def study_of(rows: list) -> Study:
+    study = Study.of(rows)
+    assert study is not None
+    return study
+
+
+def line(axes: Axes, label: str) -> Line2D:
+    return next(found for found in axes.get_lines() if found.get_label() == label)
+
+
+def test_lines_bands_floor_and_controls_are_the_numbers_of_the_results() -> None:
+    told, untold = (0.9, 0.92, 0.95, 0.97, 0.99), (0.9, 0.7, 0.6, 0.58, 0.57)
+    rows = [row(0.9, target="sex", metric="auroc", environment="-", control="empty", floor=0.5, seed=s) for s in (0, 1)]
+    for environment, values in (("sex", told), ("none", untold)):
+        for length, value in zip(LENGTHS[1:], values[1:], strict=True):
+            for seed, shift in ((0, -0.01), (1, 0.01)):
+                where = {"environment": environment, "context_length": length, "seed": seed, "floor": 0.5}
+                rows.append(row(value + shift, target="sex", metric="auroc", **where))
+    rows.append(row(0.8, target="sex", metric="auroc", environment="sex", context_length=126, control="shuffled"))
+    axes = figures.context_curves(study_of(rows), SEX).axes[0]
+    for environment, values in (("sex", told), ("none", untold)):
+        assert np.asarray(line(axes, environment).get_xdata()).tolist() == [0, 1, 2, 3, 4]
+        assert np.asarray(line(axes, environment).get_ydata()) == pytest.approx(values)
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "2", "14", "30", "126"]
+    assert line(axes, "floor").get_ydata() == [0.5, 0.5]
+    assert np.asarray(line(axes, "sex shuffled").get_ydata()).tolist() == [0.8]
+    reach = 12.7062 * 0.01  # t(.975, 1 degree) x .01 sqrt(2) / sqrt(2)
+    heights = [collection.get_paths()[0].vertices[:, 1] for collection in axes.collections]
+    expected = sorted([*told[1:], *untold[1:]])
+    assert max(heights[0].max(), heights[1].max()) == pytest.approx(max(expected) + reach, abs=1e-4)
+    assert min(heights[0].min(), heights[1].min()) == pytest.approx(min(expected) - reach, abs=1e-4)
+
+
+def test_one_draw_of_one_seed_is_drawn_without_band() -> None:
+    axes = figures.context_curves(study_of(adult_rows((0,), (0,))), SEX).axes[0]
+    assert np.isfinite(np.asarray(line(axes, "sex").get_ydata(), dtype=float)).all()
+    assert all(np.isfinite(limit) for limit in axes.get_ylim())
+
+
+def test_missing_lengths_and_values_leave_gaps_not_errors() -> None:
+    rows = [row(0.5, target="sex", metric="auroc", environment="sex", context_length=2)]
+    rows += [
+        row(v, target="sex", metric="auroc", environment="none", context_length=n) for n, v in ((2, 0.4), (14, float("nan")))
+    ]
+    axes = figures.context_curves(study_of(rows), SEX).axes[0]
+    assert np.asarray(line(axes, "sex").get_xdata()).tolist() == [0]
+    assert np.asarray(line(axes, "none").get_ydata()).tolist() == [0.4]
+
+
+def test_all_probes_of_a_metric_share_a_scale_and_differences_start_at_zero() -> None:
+    study = study_of(adult_rows())
+    limits = {figures.context_curves(study, readout).axes[0].get_ylim() for readout in study.readouts("sex")}
+    assert len(limits) == 1
+    assert figures.context_curves(study, study.readout("income", "equalized_odds_difference")).axes[0].get_ylim()[0] == 0
+
+
+def test_the_plane_shows_each_method_at_its_own_numbers_and_leaves_out_constant_predictors() -> None:
+    study = study_of(adult_rows())
+    points = {point.label: point for point in fairness_points(study, "income", "equalized_odds_difference") if point.label}
+    assert points["gradient boosting"].x == pytest.approx((0.068, 0.062, 0.074))
+    assert points["gradient boosting"].y == pytest.approx((0.873, 0.867, 0.879))
+    assert "majority" not in points
+    cell = study.cell(study.readout("income"), "none", 126)
+    assert cell is not None and points["told nothing, c = 126"].y[0] == cell["mean"]
+    axes = figures.utility_plane(list(points.values()), "t", "x", "y").axes[0]
+    drawn = {(x[0], y[0]) for x, y in (mark.get_data() for mark in axes.get_lines()) if len(x) == 1}
+    assert drawn == {(point.x[0], point.y[0]) for point in points.values()}
+
+
+def test_labels_in_the_plane_do_not_overlap() -> None:
+    study = study_of(adult_rows())
+    drawing = figures.utility_plane(fairness_points(study, "income", "equalized_odds_difference"), "t", "x", "y")
+    drawing.canvas.draw()
+    boxes = [text.get_window_extent() for text in drawing.axes[0].texts]
+    assert len(boxes) == 7
+    assert not [1 for i, one in enumerate(boxes) for other in boxes[:i] if one.overlaps(other)]
+    assert all(drawing.bbox.x0 <= box.x0 and box.x1 <= drawing.bbox.x1 for box in boxes)
+
+
+def test_training_curves_are_the_logged_values_and_log_scaled_only_over_wide_ranges() -> None:
+    narrow = figures.training_curves("loss", {"total": ([10, 20], [3.0, 2.0])}).axes[0]
+    assert np.asarray(line(narrow, "total").get_xydata()).tolist() == [[10, 3], [20, 2]]
+    assert narrow.get_yscale() == "linear"
+    assert figures.training_curves("lr", {"lr": ([10, 20], [1e-2, 1e-5])}).axes[0].get_yscale() == "log"
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=7))
+def test_spread_labels_keep_order_and_distance_and_centre(positions: list[float]) -> None:
+    positions = sorted(positions)
+    moved = style.spread(positions, 0.1)
+    assert all(after - before >= 0.1 - 1e-9 for before, after in zip(moved, moved[1:], strict=False))
+    assert sum(moved) == pytest.approx(sum(positions))
+
+
+def test_labels_that_are_far_apart_stay_where_they_are() -> None:
+    assert style.spread([0.1, 0.5, 0.9], 0.1) == [0.1, 0.5, 0.9]
+    assert style.spread([0.5, 0.5], 0.1) == pytest.approx([0.45, 0.55])
+
+
+def test_equal_figures_are_equal_files() -> None:
+    study = study_of(adult_rows())
+    drawings = [figures.context_curves(study, SEX) for _ in range(2)]
+    assert style.svg_of(drawings[0]) == style.svg_of(drawings[1])
+    assert style.png_of(drawings[0]) == style.png_of(drawings[1])

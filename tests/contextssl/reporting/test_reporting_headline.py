@@ -1,0 +1,96 @@
+"""Sentences follow from the numbers, and change when the numbers do."""
+
+from __future__ import annotations
+
+import pytest
+from synthetic_results import LENGTHS, adult_rows, row
+
+from contextssl.evaluation.results import Result
+from contextssl.reporting import headline
+from contextssl.reporting.summary import Readout, Study
+
+
+def study_of(rows: list[Result]) -> Study:
+    study = Study.of(rows)
+    assert study is not None
+    return study
+
+
+def course(told: tuple[float, ...], untold: tuple[float, ...], seeds: tuple[float, ...] = (0.0,), **other: object) -> Study:
+    """A study of sex AUROC with the given curves, the first value shared; one seed per shift of the untold curve."""
+    rows = []
+    for seed, shift in enumerate(seeds):
+        rows.append(row(told[0], target="sex", metric="auroc", environment="-", control="empty", floor=0.5, seed=seed))
+        for environment, values, moved in (("sex", told, 0.0), ("none", untold, shift)):
+            for length, value in zip(LENGTHS[1:], values[1:], strict=True):
+                where = {"environment": environment, "context_length": length, "floor": 0.5, "seed": seed}
+                rows.append(row(value + moved, target="sex", metric="auroc", **where))
+    return study_of(rows)
+
+
+KEPT, FALLS = (0.9, 0.9, 0.9, 0.9, 0.91), (0.9, 0.8, 0.7, 0.66, 0.65)
+
+
+def test_the_question_names_what_was_told_how_long_and_how_often() -> None:
+    text = headline.question(study_of(adult_rows()))
+    assert "told sex or told nothing by contexts of 0 to 126 tokens (3 training seeds, 3 context draws each)" in text
+    assert "read sex and income" in text
+
+
+def test_the_answer_says_kept_falls_and_rises_as_the_numbers_do() -> None:
+    (answer,) = headline.answers(course(KEPT, FALLS))
+    assert "told sex, it is kept, .900 and .910; told nothing, it falls from .900 to .650" in answer
+    (answer,) = headline.answers(course((0.7, 0.8, 0.9, 0.9, 0.9), (0.7,) * 5))
+    assert "told sex, it rises from .700 to .900; told nothing, it is kept" in answer
+
+
+def test_a_change_that_seeds_disagree_about_is_not_called_a_fall() -> None:
+    (answer,) = headline.answers(course(KEPT, FALLS, seeds=(0.0, 0.3, -0.3)))
+    assert "told nothing, it goes from .900" in answer and "within the noise" in answer
+
+
+def test_the_change_is_paired_within_seeds() -> None:
+    rows = []
+    for seed, start in enumerate((0.5, 0.7, 0.9)):  # seeds differ widely, each falls by almost the same
+        rows.append(row(start, target="sex", metric="auroc", environment="-", control="empty", seed=seed))
+        rows.append(
+            row(start - 0.2 + 0.001 * seed, target="sex", metric="auroc", environment="none", context_length=2, seed=seed)
+        )
+    change = study_of(rows).change(Readout("sex", "linear", "auroc"), "none")
+    assert change is not None
+    assert change.mean == pytest.approx(-0.199) and change.high < -0.19
+
+
+@pytest.mark.parametrize(("lying", "warned"), [(1.0, True), (0.9, True), (0.5, False), (0.0, False)])
+def test_controls_that_act_like_true_actions_are_called_out(lying: float, warned: bool) -> None:
+    found = [line for line in headline.cautions(study_of(adult_rows(lying=lying))) if "act like true ones" in line]
+    assert bool(found) == warned
+    if warned:
+        assert "reads the presence of actions, not their values" in found[0] and "shuffled" in found[0] and "noise" in found[0]
+
+
+def test_each_caution_appears_exactly_when_its_cause_does() -> None:
+    healthy = " ".join(headline.cautions(study_of(adult_rows(lying=0.0))))
+    assert "training seed" not in healthy and "no effect" not in healthy and "comes back" not in healthy
+    cautions = lambda study: " ".join(headline.cautions(study))  # noqa: E731
+    assert "One training seed only" in cautions(course(KEPT, FALLS))
+    assert "One training seed" not in cautions(course(KEPT, FALLS, seeds=(0.0, 0.01)))
+    assert "no effect on sex" in cautions(course(KEPT, KEPT))
+    assert "comes back at long contexts: .200 more at c = 126 than at c = 14" in cautions(course(KEPT, (0.9, 0.7, 0.6, 0.7, 0.8)))
+    assert "hardly readable even without context" in cautions(course((0.55,) * 5, (0.52,) * 5))
+    assert "yet others read more: boosting .817" in " ".join(headline.cautions(study_of(adult_rows())))
+
+
+def test_validation_numbers_are_named_as_such_and_test_numbers_preferred() -> None:
+    validation = [row(0.9, target="sex", metric="auroc", environment="sex", context_length=2, split="validation")]
+    assert "validation split" in " ".join(headline.cautions(study_of(validation)))
+    test = [row(0.4, target="sex", metric="auroc", environment="sex", context_length=2)]
+    both = study_of(validation + test)
+    assert both.split == "test" and both.own["mean"].tolist() == [0.4]
+
+
+def test_context_free_results_have_no_answers_and_no_cautions_about_contexts() -> None:
+    study = study_of([row(0.9, target="income", metric="accuracy", environment="-", control="-", method="simclr")])
+    assert "evaluated without contexts" in headline.question(study)
+    assert headline.answers(study) == []
+    assert not any("context draw" in line for line in headline.cautions(study))
