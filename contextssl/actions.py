@@ -96,17 +96,21 @@ class ActionSpace:
         self.action_scale = torch.ones(self.action_dim) if action_scale is None else action_scale.float()
         self.latent_mean = torch.zeros(self.latent_dim) if latent_mean is None else latent_mean.float()
         self.latent_scale = torch.ones(self.latent_dim) if latent_scale is None else latent_scale.float()
-        for name, width in (("action_scale", self.action_dim), ("latent_mean", self.latent_dim), ("latent_scale", self.latent_dim)):
+        for name, width in (
+            ("action_scale", self.action_dim),
+            ("latent_mean", self.latent_dim),
+            ("latent_scale", self.latent_dim),
+        ):
             if (found := list(getattr(self, name).shape)) != [width]:
                 raise ValueError(f"{name}: expected shape [{width}] for the groups {list(self.names)}, found {found}")
 
     def measured(self, action: Tensor, latent: Tensor) -> ActionSpace:
         """The same groups with their scales measured on training actions [..., A] and latents [..., L]."""
         action, latent = action.reshape(-1, self.action_dim).float(), latent.reshape(-1, self.latent_dim).float()
-        nonzero = lambda scale: torch.where(scale > 1e-6, scale, torch.ones_like(scale))  # noqa: E731
-        return ActionSpace(
-            self.groups, nonzero(action.square().mean(0).sqrt()), latent.mean(0), nonzero(latent.std(0, unbiased=False))
-        )
+        action_scale, latent_scale = action.square().mean(0).sqrt(), latent.std(0, unbiased=False)
+        for scale in (action_scale, latent_scale):
+            scale[scale < 1e-6] = 1.0  # a coordinate that never varies stays as it is
+        return ActionSpace(self.groups, action_scale, latent.mean(0), latent_scale)
 
     @cached_property
     def action_dim(self) -> int:

@@ -56,9 +56,13 @@ class ProbeTarget:
     def __post_init__(self) -> None:
         if self.num_classes is None:
             if self.values.ndim != 2 or not self.values.is_floating_point():
-                raise ValueError(f"target {self.name!r}: expected float values [N, K], found {self.values.dtype} {list(self.values.shape)}")
+                raise ValueError(
+                    f"target {self.name!r}: expected float values [N, K], found {self.values.dtype} {list(self.values.shape)}"
+                )
         elif self.values.ndim != 1 or self.values.is_floating_point():
-            raise ValueError(f"target {self.name!r}: expected class labels [N], found {self.values.dtype} {list(self.values.shape)}")
+            raise ValueError(
+                f"target {self.name!r}: expected class labels [N], found {self.values.dtype} {list(self.values.shape)}"
+            )
         elif len(self.values) and not 0 <= int(self.values.min()) <= int(self.values.max()) < self.num_classes:
             raise ValueError(f"target {self.name!r}: labels outside 0..{self.num_classes - 1}")
 

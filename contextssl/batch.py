@@ -72,8 +72,10 @@ class Transitions:
 
     def to(self, device: torch.device | str) -> Transitions:
         """The same transitions on another device."""
-        move = lambda tensor: tensor.to(device, non_blocking=True)  # noqa: E731
-        return Transitions(move(self.state), move(self.action), move(self.next_state), move(self.latent))
+        state, action, next_state, latent = (
+            part.to(device, non_blocking=True) for part in (self.state, self.action, self.next_state, self.latent)
+        )
+        return Transitions(state, action, next_state, latent)
 
 
 def stack(sequences: Sequence[Transitions]) -> Transitions:

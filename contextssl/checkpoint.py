@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import pickle
 import random
-import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         try:
             return load_file(path)
         except SafetensorError as error:
-            raise ValueError(f"{path}: not a complete safetensors file ({str(error).splitlines()[0]})") from error
+            raise ValueError(f"{path}: damaged, or not a safetensors file ({str(error).splitlines()[0]})") from error
     found = _load_tensors(path)
     if wrong := [name for name, value in found.items() if not isinstance(name, str) or not isinstance(value, Tensor)]:
         raise ValueError(f"{path}: expected a plain state dict of tensors, found other things under {_listing(map(str, wrong))}")
@@ -150,14 +150,15 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 def _load_tensors(path: Path) -> dict[str, Any]:
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # torch warns of pickle protocols that it reads all the same
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if refused := re.search(r"GLOBAL (\S+)", str(error)):
-            name = refused.group(1).rstrip(".")
-            raise ValueError(f"{path}: refused, because loading it would execute code ({name}); save a plain state dict instead") from error
-        raise ValueError(f"{path}: not a file of tensors ({_first_sentence(error)})") from error
+        raise ValueError(
+            f"{path}: refused, because it holds more than tensors and plain numbers and loading that could execute code; "
+            "ask for a plain state dict or a safetensors file"
+        ) from error
     except (RuntimeError, EOFError) as error:
-        raise ValueError(f"{path}: damaged or not a torch file ({_first_sentence(error)})") from error
+        raise ValueError(f"{path}: damaged, or not a file that torch wrote") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path}: expected a dictionary of tensors, found {type(found).__name__}")
     return found
@@ -212,7 +213,3 @@ def _listing(names: Iterable[str], limit: int = 6) -> str:
     ordered = sorted(names)
     rest = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
     return ", ".join(ordered[:limit]) + rest
-
-
-def _first_sentence(error: Exception) -> str:
-    return str(error).splitlines()[0].split(". ")[0].rstrip(".:") if str(error) else type(error).__name__

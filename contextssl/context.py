@@ -24,7 +24,7 @@ class ConditionedEncoder:
         environment: the groups whose actions the context (and a query's action) shows.
         length: number of context tokens, even.
         encode: context-free encoder, items [N, *input] -> features [N, D].
-        token: features [N, D] and actions [N, A] or None -> query tokens [N, in_dim], hiding what is not told.
+        token: features [1, N, D] and actions [1, N, A] or None -> query tokens [1, N, in_dim], hiding what is not told.
         transformer: the context transformer.
         cache: its keys and values, one sequence.
         step: width of one quantisation step, or None for full precision (docs/notebook.md, finite precision).
@@ -46,8 +46,8 @@ class ConditionedEncoder:
 
     def embed_features(self, features: Tensor, action: Tensor | None = None) -> Tensor:
         """`embed` for items already encoded, features [N, D]."""
-        tokens = self.token(features, action)
-        embedding = F.normalize(self.transformer.query(tokens.unsqueeze(0), self.cache).squeeze(0), dim=-1)
+        tokens = self.token(features[None], None if action is None else action[None])
+        embedding = F.normalize(self.transformer.query(tokens, self.cache)[0], dim=-1)
         if self.step is None:
             return embedding
         return (embedding / self.step).round().clamp(-self.levels, self.levels) * self.step

@@ -79,9 +79,7 @@ def import_reference(source: Path | str | Mapping[str, Tensor], *, num_heads: in
     return method.eval()
 
 
-def import_reference_predictor(
-    state_dict: Mapping[str, Tensor], *, num_heads: int = 4
-) -> ContextTransformer:
+def import_reference_predictor(state_dict: Mapping[str, Tensor], *, num_heads: int = 4) -> ContextTransformer:
     """The context transformer alone, from keys with or without the `predictor.` prefix; errors as `import_reference`."""
     prefixed = any(key.startswith("predictor.") for key in state_dict)
     weights = _renamed(_part(state_dict, "predictor.") if prefixed else dict(state_dict))
@@ -93,16 +91,17 @@ def import_reference_predictor(
 
 
 def _state_dict(source: Path | str | Mapping[str, Tensor]) -> dict[str, Tensor]:
+    loaded: object = source
     if not isinstance(source, Mapping):
         try:
-            source = torch.load(source, map_location="cpu", weights_only=True)
+            loaded = torch.load(source, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise ValueError(f"{source}: holds more than plain tensors and is not loaded, because that could run code") from error
-        if isinstance(source, Mapping) and isinstance(source.get("state_dict"), Mapping):
-            source = source["state_dict"]
-    if not isinstance(source, Mapping) or not all(isinstance(value, Tensor) for value in source.values()):
+        if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
+            loaded = loaded["state_dict"]
+    if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise ValueError("reference checkpoint: expected a state dict of tensors by name")
-    return {key.removeprefix("module."): value for key, value in source.items()}
+    return {key.removeprefix("module."): value for key, value in loaded.items()}
 
 
 def _part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -59,8 +59,9 @@ class Plan:
 
     def __post_init__(self) -> None:
         for name in ("num_steps", "batch_size", "num_transitions", "num_micro_batches", "num_batches"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"train.{name}: expected at least 1, found {value}")
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value >= 1) and not (value is None and name == "num_batches"):
+                raise ValueError(f"train.{name}: expected a whole number of at least 1, found {value!r}")
         if self.batch_size % self.num_micro_batches:
             raise ValueError(f"train.batch_size {self.batch_size} does not divide into {self.num_micro_batches} micro-batches")
         if not 0 <= self.warmup_steps <= self.num_steps:
@@ -95,9 +96,7 @@ class TrainingState:
 
 def train_step(state: TrainingState, micro_batches: Sequence[Transitions], plan: Plan) -> dict[str, Tensor]:
     """Make one optimizer step; return the detached loss terms, averaged over the micro-batches."""
-    rate = warmup_cosine(
-        state.step, num_steps=plan.num_steps, warmup_steps=plan.warmup_steps, final_fraction=plan.final_fraction
-    )
+    rate = warmup_cosine(state.step, num_steps=plan.num_steps, warmup_steps=plan.warmup_steps, final_fraction=plan.final_fraction)
     for group in state.optimizer.param_groups:
         group["lr"] = group["initial_lr"] * rate
     state.optimizer.zero_grad(set_to_none=True)
@@ -105,7 +104,7 @@ def train_step(state: TrainingState, micro_batches: Sequence[Transitions], plan:
     for batch in micro_batches:
         with torch.autocast(state.device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"):
             terms = state.method.loss_terms(batch.to(state.device), state.generator)
-        torch.stack([term.float() for term in terms.values()]).sum().div(len(micro_batches)).backward()  # type: ignore[no-untyped-call]
+        torch.stack([term.float() for term in terms.values()]).sum().div(len(micro_batches)).backward()
         for name, term in terms.items():
             share = term.detach().float() / len(micro_batches)
             totals[name] = totals[name] + share if name in totals else share

@@ -19,7 +19,8 @@ def all_negatives(x: Tensor, y: Tensor, *, temperature: float = 0.1, clamp: floa
     also NT-Xent (Chen et al. 2020, eq. 1) when `clamp` is None.
 
     Args:
-        x, y: [B, T, E] embeddings, normalised here.
+        x: [B, T, E] embeddings of the items, normalised here.
+        y: [B, T, E] embeddings of their partners.
         temperature: divides the cosines.
         clamp: lower bound of the cosines, beyond which negatives are not pushed further (the authors' code uses
             1e-7, the paper none).

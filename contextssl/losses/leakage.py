@@ -30,7 +30,7 @@ def ridge_r2(embedding: Tensor, target: Tensor, *, ridge: float = 0.03) -> Tenso
     u = target - target.mean(0)
     correlation = z.T @ z / rows + ridge * torch.eye(z.shape[1], device=z.device)
     cross = z.T @ u / rows
-    explained = (cross * torch.linalg.solve(correlation, cross)).sum(0)
+    explained: Tensor = (cross * torch.linalg.solve(correlation, cross)).sum(0)
     return explained / u.square().mean(0).clamp_min(1e-8)
 
 
@@ -47,7 +47,13 @@ class Adversary(nn.Module):
         learning_rate: of its Adam.
     """
 
-    def __init__(self, in_dim: int, out_dim: int, *, hidden_dims: tuple[int, ...] = (128, 128), learning_rate: float = 2e-3) -> None:
+    num_updates: Tensor
+    first_moment: Tensor
+    second_moment: Tensor
+
+    def __init__(
+        self, in_dim: int, out_dim: int, *, hidden_dims: tuple[int, ...] = (128, 128), learning_rate: float = 2e-3
+    ) -> None:
         super().__init__()
         self.learning_rate = learning_rate
         self.network = mlp(in_dim, hidden_dims, out_dim).requires_grad_(False)
@@ -73,6 +79,7 @@ class Adversary(nn.Module):
         for weight, change in zip(weights, update.split([w.numel() for w in weights]), strict=True):
             weight.data -= change.view_as(weight)
 
-    def r2(self, embedding: Tensor, target: Tensor) -> Tensor:
-        """[F] R2 of the network on [N, E] embeddings and standardised [N, F] targets; negative when it errs."""
-        return 1 - (self.network(embedding) - target).square().mean(0)
+    def hidden(self, embedding: Tensor) -> Tensor:
+        """[N, H] what the network's last layer reads, differentiable with respect to the embeddings [N, E]."""
+        activations: Tensor = self.network[:-1](embedding)
+        return activations

@@ -27,9 +27,10 @@ from contextssl.losses.contrastive import ContrastiveLoss
 from contextssl.method import ContextualMethod
 from contextssl.methods.environments import EnvironmentSampler
 from contextssl.methods.rehearsal import Rehearsal
+from contextssl.models.evidence import PairEvidence
 from contextssl.models.heads import mlp
 from contextssl.models.masks import pair_mask, random_pair_mask
-from contextssl.models.transformer import ContextTransformer
+from contextssl.models.transformer import ContextTransformer, Prefix
 
 
 class ContextSSL(ContextualMethod):
@@ -45,15 +46,21 @@ class ContextSSL(ContextualMethod):
         mask_probabilities: a sequence's random-mask probability is drawn from these.
         mask_per_layer: a fresh random mask in every layer.
         mask_per_sequence: a random mask of its own for every sequence.
-        auxiliary_weight: weight of the auxiliary loss.
+        contrastive_weight, auxiliary_weight: weights of the two losses.
         auxiliary_dims: hidden widths of the auxiliary predictor.
         standardise: normalise features with a BatchNorm without affine parameters, and actions and auxiliary targets
             by their training statistics, so that told actions and features enter with equal energy. Without it
             small encoders collapse (docs/notebook.md).
-        closed_pairs: in a context, let Y_i's token also read its pair's x_i and action: evidence of what an action
-            did. Never in training pairs, whose X and Y must not see each other.
+        tell_presence: one more number per group in the tokens of X: 1 told, -1 withheld. Without it a context that is
+            told nothing looks like more of the query itself, and little different from no context.
+        read_evidence: in a context, let Y_i's token also carry products of its pair's features and its action
+            (`PairEvidence`). Never in training pairs, whose X and Y must not see each other.
         rehearsal: builds the part of a step that is laid out exactly as inference; None to leave it out.
     """
+
+    action_gain: Tensor
+    latent_mean: Tensor
+    latent_scale: Tensor
 
     def __init__(
         self,
@@ -67,60 +74,80 @@ class ContextSSL(ContextualMethod):
         mask_probabilities: tuple[float, ...] = (0.9,),
         mask_per_layer: bool = True,
         mask_per_sequence: bool = False,
+        contrastive_weight: float = 1.0,
         auxiliary_weight: float = 5.0,
         auxiliary_dims: tuple[int, ...] = (1024, 1024),
         standardise: bool = False,
-        closed_pairs: bool = False,
-        rehearsal: Callable[[ActionSpace, int, int], Rehearsal] | None = None,
+        tell_presence: bool = False,
+        read_evidence: bool = False,
+        rehearsal: Callable[[ActionSpace, int, ContextTransformer], Rehearsal] | None = None,
     ) -> None:
         super().__init__()
         features_dim = int(encoder.out_dim)  # type: ignore[arg-type]
         self.encoder, self.actions, self.environments, self.contrastive = encoder, actions, environments, contrastive
-        self.mask_probabilities, self.mask_per_layer, self.mask_per_sequence = mask_probabilities, mask_per_layer, mask_per_sequence
-        self.auxiliary_weight = auxiliary_weight
+        self.mask_probabilities, self.mask_per_layer, self.mask_per_sequence = (
+            mask_probabilities,
+            mask_per_layer,
+            mask_per_sequence,
+        )
+        self.contrastive_weight, self.auxiliary_weight = contrastive_weight, auxiliary_weight
         embedding_dim = embedding_dim or features_dim
-        self.transformer = transformer(features_dim + actions.action_dim, embedding_dim)
+        self.tell_presence = tell_presence
+        self.transformer = transformer(features_dim + actions.action_dim + tell_presence * len(actions.groups), embedding_dim)
         self.auxiliary = mlp(embedding_dim, auxiliary_dims, actions.latent_dim)
         self.normalise = nn.BatchNorm1d(features_dim, affine=False) if standardise else nn.Identity()
         gain = (features_dim / actions.action_dim) ** 0.5 / actions.action_scale
         self.register_buffer("action_gain", gain if standardise else torch.ones(actions.action_dim))
         self.register_buffer("latent_mean", actions.latent_mean if standardise else torch.zeros(actions.latent_dim))
         self.register_buffer("latent_scale", actions.latent_scale if standardise else torch.ones(actions.latent_dim))
-        self.pair_in = nn.Linear(features_dim, self.transformer.read_in.out_features, bias=False) if closed_pairs else None
-        self.rehearsal = rehearsal(actions, embedding_dim, features_dim) if rehearsal else None
+        width = self.transformer.read_in.out_features
+        self.evidence = PairEvidence(2 * features_dim, actions.action_dim, width) if read_evidence else None
+        self.rehearsal = rehearsal(actions, features_dim, self.transformer) if rehearsal else None
 
     def represent(self, x: Tensor) -> Tensor:
         """[N, *input] -> [N, D]: context-free features."""
         features: Tensor = self.normalise(self.encoder(x))
         return features
 
+    @property
+    def feature_variance(self) -> Tensor:
+        """[D]: the variance that the encoder gave each feature before normalisation; ones without it."""
+        variance = self.normalise.running_var if isinstance(self.normalise, nn.BatchNorm1d) else None
+        return self.transformer.read_in.weight.new_ones(int(self.encoder.out_dim)) if variance is None else variance  # type: ignore[arg-type]
+
     def loss_terms(self, batch: Transitions, generator: torch.Generator) -> dict[str, Tensor]:
         """Contrastive and auxiliary terms of all pairs, each seen after a random part of its sequence's past."""
         self.actions.check(batch.action, batch.latent)
         features = self.encode(batch)
         told = self.environments.draw(batch, self.actions, generator)
-        tokens = interleave(self.tokens(features.state, told.action), self.tokens(features.next_state))
+        tokens = interleave(self.tokens(features.state, told.action, told.presence), self.tokens(features.next_state))
         outputs = self.transformer(tokens, self._training_masks(tokens, generator))
         terms = {
-            "contrastive": self.contrastive(outputs[:, 0::2], outputs[:, 1::2]),
-            "auxiliary": self.auxiliary_weight * self.auxiliary_error(outputs, batch.latent[:, :, 1].repeat_interleave(2, 1), told.groups),
+            "contrastive": self.contrastive_weight * self.contrastive(outputs[:, 0::2], outputs[:, 1::2]),
+            "auxiliary": self.auxiliary_weight
+            * self.auxiliary_error(outputs, batch.latent[:, :, 1].repeat_interleave(2, 1), told.groups),
         }
         return terms | (self.rehearsal(self, features, told, generator) if self.rehearsal else {})
 
-    def tokens(self, features: Tensor, told_action: Tensor | None = None) -> Tensor:
-        """[..., D] and [..., A] or None -> [..., D + A]: an item with what is told of its action, or with zeros."""
-        if told_action is None:
-            told_action = features.new_zeros(*features.shape[:-1], self.actions.action_dim)
-        return torch.cat([features, told_action * self.action_gain], dim=-1)
+    def tokens(self, features: Tensor, told_action: Tensor | None = None, presence: Tensor | None = None) -> Tensor:
+        """[B, S, D] -> [B, S, D + A (+ G)]: items with what is told of their actions [B, S, A], or with zeros.
 
-    def context(self, features: Transitions, told_action: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Prefix cache of contexts of features [B, T, D] with the told part of their actions [B, T, A]."""
-        x, mask = self.tokens(features.state, told_action), pair_mask(2 * features.length, told_action.device)
-        if self.pair_in is None:
-            return self.transformer.prefix(interleave(x, self.tokens(features.next_state)), mask)
-        tokens = interleave(x, self.tokens(features.next_state, told_action))
-        partner = self.pair_in(features.state)
-        return self.transformer.prefix(tokens, mask, interleave(torch.zeros_like(partner), partner))
+        `presence` [B, G] joins the tokens of items whose actions are told or withheld, if the method tells presence.
+        """
+        parts = [features, features.new_zeros(self.actions.action_dim) if told_action is None else told_action * self.action_gain]
+        if self.tell_presence:
+            gain = self.action_gain.new_tensor((features.shape[-1] / len(self.actions.groups)) ** 0.5)
+            parts.append(features.new_zeros(len(self.actions.groups)) if presence is None else gain * presence.unsqueeze(-2))
+        return torch.cat([part.expand(*features.shape[:-1], -1) for part in parts], dim=-1)
+
+    def context(self, features: Transitions, told_action: Tensor, presence: Tensor) -> tuple[Prefix, Tensor]:
+        """Prefix cache and last hidden states of contexts of features [B, T, D] with their told actions [B, T, A]."""
+        tokens = interleave(self.tokens(features.state, told_action, presence), self.tokens(features.next_state))
+        mask = pair_mask(tokens.shape[1], tokens.device)
+        if self.evidence is None:
+            return self.transformer.prefix(tokens, mask)
+        evidence = self.evidence(torch.cat([features.state, features.next_state], dim=-1), told_action * self.action_gain)
+        return self.transformer.prefix(tokens, mask, interleave(torch.zeros_like(evidence), evidence))
 
     def auxiliary_error(self, outputs: Tensor, latent: Tensor, told: Tensor) -> Tensor:
         """Error of the told groups' parameters [B, S, L] read from outputs [B, S, E]; told [B, G]."""
@@ -132,11 +159,12 @@ class ContextSSL(ContextualMethod):
     def condition_features(self, context: Transitions, environment: Environment) -> ConditionedEncoder:
         """Run one encoded context [1, T, D] once, told the environment's groups."""
         mask = self.actions.action_mask(environment).to(context.action.device)
+        presence = mask.new_tensor([[1.0 if name in environment.groups else -1.0 for name in self.actions.names]])
 
         def token(features: Tensor, action: Tensor | None) -> Tensor:
-            return self.tokens(features, None if action is None else hide(action, mask))
+            return self.tokens(features) if action is None else self.tokens(features, hide(action, mask), presence)
 
-        cache = self.context(context, hide(context.action, mask))
+        cache, _ = self.context(context, hide(context.action, mask), presence)
         return ConditionedEncoder(environment, 2 * context.length, self.represent, token, self.transformer, cache)
 
     def predict(self, x: Tensor, action: Tensor, context: ConditionedEncoder | None = None) -> Tensor:

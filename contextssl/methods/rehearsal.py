@@ -1,12 +1,14 @@
 """Rehearsal: a part of the training step laid out exactly as inference (docs/notebook.md; not in the paper).
 
-A context of k pairs is run without random masks, and queries from *another* sequence of the batch see it and
-themselves, nothing else: the code path of `ConditionedEncoder`. There the losses ask what one wants at inference:
+A context of k pairs is run without random masks, and queries see it and themselves, nothing else: the code path of
+`ConditionedEncoder`. There the losses ask what one wants at inference:
 
     rehearsed contrastive   X_i (with its told action) finds Y_i
     rehearsed auxiliary     told groups are readable from X_i, Y_i and from the plain item x_i
     leakage                 groups the context does not tell are not readable from the plain item x_i
-    content                 everything else about x_i is: its features follow from embedding and latents
+    content                 everything else about x_i is: its features follow linearly from embedding and latents
+    agreement               contexts that tell the same groups embed an item alike, whatever their examples and length
+    fit                     the last hidden state of Y_i in a context knows whether the shown action is its pair's own
 
 Leakage may erase a group before the model has learnt to read its context. Its strength therefore follows a
 measurement: it grows while told contexts show the group (running R2 of the auxiliary predictor above `onset_r2`)
@@ -26,7 +28,7 @@ from contextssl.actions import ActionSpace, Group, hide
 from contextssl.batch import Transitions
 from contextssl.losses.leakage import Adversary, ridge_r2
 from contextssl.methods.environments import Told
-from contextssl.models.heads import mlp
+from contextssl.models.transformer import ContextTransformer
 
 if TYPE_CHECKING:
     from contextssl.methods.context_ssl import ContextSSL
@@ -41,7 +43,8 @@ class Leakage(nn.Module):
         linear_budget, adversary_budget: R2 that is let pass.
         adversary_updates: updates of the adversary a step; 0 for no adversary.
         queue_length: detached past embeddings that join the batch, so that in-sample R2 is not mostly chance.
-        ridge: of the ridge regression.
+        ridge: of the ridge regression. What varies less than this, relative to a whole dimension, escapes it: at
+            0.01 sex could be read in full by a logistic probe from a direction that small (docs/notebook.md).
         ramp: steps from zero to full strength.
         onset_r2: running R2 in told contexts above which the strength grows.
     """
@@ -53,7 +56,7 @@ class Leakage(nn.Module):
 
     def __init__(
         self, group: Group, embedding_dim: int, *, linear_budget: float = 0.0, adversary_budget: float = 0.0,
-        adversary_updates: int = 3, queue_length: int = 2048, ridge: float = 0.01, ramp: int = 200, onset_r2: float = 0.3,
+        adversary_updates: int = 3, queue_length: int = 2048, ridge: float = 1e-3, ramp: int = 200, onset_r2: float = 0.3,
     ) -> None:  # fmt: skip
         super().__init__()
         self.group, self.embedding_dim, self.ramp, self.onset_r2, self.ridge = group, embedding_dim, ramp, onset_r2, ridge
@@ -82,9 +85,15 @@ class Leakage(nn.Module):
         share = min(8.0, len(everything) / len(rows))  # the queue carries no gradient: make up for its share
         penalty = share * F.relu(ridge_r2(embeddings, functions, ridge=self.ridge) - self.linear_budget).mean()
         if self.adversary is not None:
+            # On standardised embeddings: a group kept at a small amplitude is not a group dropped.
+            known = everything[:, : self.embedding_dim]
+            mean, scale = known.mean(0), known.std(0).clamp_min(1e-6)
             for _ in range(self.adversary_updates):
-                self.adversary.learn(embeddings.detach(), functions)
-            penalty = penalty + F.relu(self.adversary.r2(embedding, functions[: len(rows)]) - self.adversary_budget).mean()
+                self.adversary.learn((known - mean) / scale, functions)
+            # The last layer is solved for, not learnt: an adversary that lags behind the embeddings sees nothing.
+            standardised = (embeddings - mean) / scale
+            read = ridge_r2(torch.cat([standardised, self.adversary.hidden(standardised)], dim=1), functions, ridge=self.ridge)
+            penalty = penalty + share * F.relu(read - self.adversary_budget).mean()
         kept = everything[: len(self.queue)]
         self.queue[: len(kept)] = kept
         self.filled.fill_(len(kept))
@@ -96,57 +105,117 @@ class Rehearsal(nn.Module):
 
     Args:
         actions: the domain's action space.
-        embedding_dim: width E of the embeddings.
         features_dim: width D of the features.
-        context_pairs: numbers of context pairs k, one drawn per step.
-        contrastive_weight, auxiliary_weight, leakage_weight, content_weight: weights of the terms.
+        transformer: the context transformer, for its widths.
+        context_pairs: numbers of context pairs k, one drawn for each sequence.
+        contrastive_weight, auxiliary_weight, leakage_weight, content_weight, fit_weight,
+            agreement_weight: weights of the terms; one of weight 0 is left out.
         penalty: builds the leakage penalty of one group from (group, embedding width).
     """
 
     def __init__(
-        self, actions: ActionSpace, embedding_dim: int, features_dim: int, *, context_pairs: Sequence[int],
+        self, actions: ActionSpace, features_dim: int, transformer: ContextTransformer, *, context_pairs: Sequence[int],
         contrastive_weight: float = 1.0, auxiliary_weight: float = 1.0, leakage_weight: float = 1.0, content_weight: float = 0.0,
-        penalty: Callable[[Group, int], Leakage] = Leakage,
+        fit_weight: float = 0.0, agreement_weight: float = 0.0, penalty: Callable[[Group, int], Leakage] = Leakage,
     ) -> None:  # fmt: skip
         super().__init__()
+        embedding_dim, width = transformer.read_out.out_features, transformer.read_out.in_features
         self.actions, self.context_pairs = actions, tuple(context_pairs)
         self.contrastive_weight, self.auxiliary_weight = contrastive_weight, auxiliary_weight
         self.leakage_weight, self.content_weight = leakage_weight, content_weight
-        self.leakage = nn.ModuleDict({group.name: penalty(group, embedding_dim) for group in actions.groups} if leakage_weight else {})
-        self.content = mlp(embedding_dim + actions.latent_dim, (256,), features_dim) if content_weight else None
+        self.leakage = nn.ModuleDict(
+            {group.name: penalty(group, embedding_dim) for group in actions.groups} if leakage_weight else {}
+        )
+        self.content = nn.Linear(embedding_dim + actions.latent_dim, features_dim) if content_weight else None
+        self.fit_weight, self.agreement_weight = fit_weight, agreement_weight
+        self.fit = nn.Linear(width, 1) if fit_weight else None
 
     def forward(self, method: ContextSSL, features: Transitions, told: Told, generator: torch.Generator) -> dict[str, Tensor]:
-        """Weighted terms for encoded sequences [B, T, D]; the context of sequence b is queried by sequence b + 1."""
+        """Weighted terms for encoded sequences [B, T, D].
+
+        The context of sequence b is queried by the pairs of sequence b + 1, and by the plain states of all sequences.
+        """
         if features.num_sequences < 2:
             raise ValueError("rehearsal queries each context with another sequence: train with at least 2 sequences a step")
-        num_pairs = min(self.context_pairs[int(torch.randint(len(self.context_pairs), (), generator=generator))], features.length)
-        cache = method.context(features.first(num_pairs), told.action[:, :num_pairs])
+        num_pairs = self._draw_lengths(features, generator)
+        longest = int(num_pairs.max())
+        cache, hidden = method.context(features.first(longest), told.action[:, :longest], told.presence)
+        seen = torch.arange(longest, device=num_pairs.device) < num_pairs[:, None]
+        groups = told.groups_after(num_pairs)
+
         x, action, y, latent = (part.roll(-1, 0) for part in (features.state, features.action, features.next_state, features.latent))
-        tokens = [method.tokens(x, hide(action, told.shown.unsqueeze(1))), method.tokens(y), method.tokens(x)]
-        outputs = method.transformer.query(torch.cat(tokens, dim=1), cache)
-        own, other = latent[:, :, 0], latent[:, :, 1]
-        embedded_x, embedded_y, plain = outputs.chunk(3, dim=1)
-        terms = {"rehearsed contrastive": self.contrastive_weight * method.contrastive(embedded_x, embedded_y)}
-        error = method.auxiliary_error(outputs, torch.cat([other, other, own], dim=1), told.groups)
-        terms["rehearsed auxiliary"] = self.auxiliary_weight * error
+        plain_x, own = (_for_every_sequence(rows) for rows in (features.state, features.latent[:, :, 0]))
+        tokens = [method.tokens(x, hide(action, told.shown.unsqueeze(1)), told.presence), method.tokens(y), method.tokens(plain_x)]
+        outputs = method.transformer.query(torch.cat(tokens, dim=1), cache, seen.repeat_interleave(2, dim=1))
+        embedded_x, embedded_y, plain = outputs.split([features.length, features.length, plain_x.shape[1]], dim=1)
         plain = F.normalize(plain, dim=-1)
+
+        other = latent[:, :, 1]
+        terms = {
+            "rehearsed contrastive": self.contrastive_weight * method.contrastive(embedded_x, embedded_y),
+            "rehearsed auxiliary": self.auxiliary_weight * method.auxiliary_error(outputs, torch.cat([other, other, own], dim=1), groups),
+        }
+        if self.agreement_weight:
+            terms["agreement"] = self.agreement_weight * disagreement(plain[num_pairs > 0], groups[num_pairs > 0])
         if self.leakage:
-            terms["leakage"] = self.leakage_weight * self._leakage(method, plain, own, told.groups, num_pairs > 0)
+            terms["leakage"] = self.leakage_weight * self._leakage(method, plain, own, groups, num_pairs > 0)
         if self.content is not None:
-            known = torch.cat([plain, (own - method.latent_mean) / method.latent_scale], dim=-1)
-            terms["content"] = self.content_weight * F.mse_loss(self.content(known), x.detach())
+            terms["content"] = self.content_weight * self._content_error(method, plain, plain_x, own)
+        telling = told.shown.any(1, keepdim=True) & seen
+        if self.fit is not None and telling.any():
+            logits = self.fit(hidden[:, 1::2]).squeeze(-1)[telling]
+            terms["fit"] = self.fit_weight * F.binary_cross_entropy_with_logits(logits, told.fits[:, :longest][telling].float())
         return terms
 
-    def _leakage(self, method: ContextSSL, plain: Tensor, latent: Tensor, told: Tensor, any_context: bool) -> Tensor:
-        """Sum over groups of the penalty on the sequences that are not told the group."""
+    def _draw_lengths(self, features: Transitions, generator: torch.Generator) -> Tensor:
+        """[B] number of context pairs of each sequence, every one at most T."""
+        choice = torch.randint(len(self.context_pairs), (features.num_sequences,), generator=generator)
+        return torch.tensor(self.context_pairs)[choice].clamp_max(features.length).to(features.action.device)
+
+    def _content_error(self, method: ContextSSL, plain: Tensor, features: Tensor, latent: Tensor) -> Tensor:
+        """How much of the features [B, Q, D] does not follow linearly from embeddings [B, Q, E] and latents [B, Q, L]."""
+        assert self.content is not None
+        # Scaled to unit variance a coordinate, or the linear map would spend the training on growing.
+        known = torch.cat([plain * plain.shape[-1] ** 0.5, (latent - method.latent_mean) / method.latent_scale], dim=-1)
+        error = (self.content(known) - features.detach()).square().mean((0, 1))
+        # A feature counts by the variance the encoder gave it; normalised, rare categories would count most.
+        return (error * method.feature_variance / method.feature_variance.sum()).sum()
+
+    def _leakage(self, method: ContextSSL, plain: Tensor, latent: Tensor, told: Tensor, any_context: Tensor) -> Tensor:
+        """Sum over groups of the penalty on the sequences whose context does not tell the group."""
         total = plain.new_zeros(())
         for index, (name, penalty) in enumerate(self.leakage.items()):
+            assert isinstance(penalty, Leakage)
             columns, is_told = self.actions.latent_slice(name), told[:, index] > 0
             if is_told.any():
                 with torch.no_grad():
                     target = ((latent - method.latent_mean) / method.latent_scale)[is_told][..., columns]
                     error = (method.auxiliary(plain[is_told])[..., columns] - target).square().mean()
                     penalty.observe(1 - error / target.var(dim=(0, 1)).mean().clamp_min(1e-4))
-            if any_context and not is_told.all():
-                total = total + penalty(plain[~is_told].flatten(0, 1), latent[~is_told].flatten(0, 1)[:, columns])
+            untold = ~is_told & any_context
+            if untold.any():
+                total = total + penalty(plain[untold].flatten(0, 1), latent[untold].flatten(0, 1)[:, columns])
         return total
+
+
+def disagreement(embedding: Tensor, told: Tensor) -> Tensor:
+    """How much the embeddings of the same items differ between contexts that tell the same groups: 0 to 1.
+
+    One minus the squared length of the mean of unit-norm embeddings over such contexts. Without it, a penalty that
+    pools contexts is evaded: a group that points elsewhere in every context can be read in each and in none of all.
+
+    Args:
+        embedding: [B, Q, E] unit-norm embeddings of Q items in B contexts.
+        told: [B, G] groups each context tells.
+    """
+    total, count = embedding.new_zeros(()), 0
+    for pattern in told.unique(dim=0):
+        alike = embedding[(told == pattern).all(1)]
+        if len(alike) > 1:
+            total, count = total + (1 - alike.mean(0).square().sum(-1)).mean(), count + 1
+    return total / max(count, 1)
+
+
+def _for_every_sequence(rows: Tensor) -> Tensor:
+    """[B, T, ...] -> [B, B T, ...]: all rows of the batch, for every sequence."""
+    return rows.flatten(0, 1).expand(len(rows), -1, *rows.shape[2:])

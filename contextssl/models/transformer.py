@@ -7,6 +7,7 @@ any number of queries against its keys and values, which are shared by all queri
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -39,10 +40,14 @@ class Attention(nn.Module):
         merged: Tensor = self.project_out(mixed.transpose(1, 2).flatten(2))
         return merged
 
-    def to_prefix(self, query: Tensor, key: Tensor, value: Tensor, prefix_key: Tensor, prefix_value: Tensor) -> Tensor:
-        """Attention of every token [B, heads, Q, head width] to the whole prefix and to itself, to no other token."""
+    def to_prefix(
+        self, query: Tensor, key: Tensor, value: Tensor, prefix_key: Tensor, prefix_value: Tensor, seen: Tensor | None
+    ) -> Tensor:
+        """Attention of every token [B, heads, Q, head width] to the seen prefix and to itself, to no other token."""
         scale = query.shape[-1] ** -0.5
         to_context = query @ prefix_key.transpose(-1, -2)
+        if seen is not None:
+            to_context = to_context.masked_fill(~seen[:, None, None, :], -torch.inf)
         to_itself = (query * key).sum(-1, keepdim=True)
         share = torch.cat([to_context, to_itself], dim=-1).mul(scale).softmax(-1)
         mixed = share[..., :-1] @ prefix_value + share[..., -1:] * value
@@ -68,7 +73,8 @@ class Block(nn.Module):
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """Add what attention brought, then the MLP's branch."""
         x = x + attended
-        return x + self.mlp_out(F.gelu(self.mlp_in(self.norm_mlp(x))))
+        update: Tensor = self.mlp_out(F.gelu(self.mlp_in(self.norm_mlp(x))))
+        return x + update
 
 
 class ContextTransformer(nn.Module):
@@ -94,6 +100,11 @@ class ContextTransformer(nn.Module):
         self.read_out = nn.Linear(width, out_dim)
         self._initialise(fan_in_init)
 
+    def _each_block(self) -> Iterator[Block]:
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            yield block
+
     def _initialise(self, fan_in_init: bool) -> None:
         """GPT-2's initialisation: N(0, 0.02^2), residual-branch outputs scaled down by the square root of 2 layers."""
         for name, module in self.named_modules():
@@ -108,28 +119,32 @@ class ContextTransformer(nn.Module):
     def forward(self, tokens: Tensor, masks: list[Tensor]) -> Tensor:
         """Outputs [B, S, out_dim] of tokens [B, S, in_dim] under one mask [S, S] or [B, S, S] per layer."""
         x = self.read_in(tokens)
-        for block, mask in zip(self.blocks, masks, strict=True):
+        for block, mask in zip(self._each_block(), masks, strict=True):
             x = block.finish(x, block.attention(*block.heads(x), mask))
         output: Tensor = self.read_out(self.norm(x))
         return output
 
-    def prefix(self, tokens: Tensor, mask: Tensor, added: Tensor | None = None) -> Prefix:
-        """Keys and values of context tokens [B, c, in_dim]; with a causal mask every shorter context is a slice.
+    def prefix(self, tokens: Tensor, mask: Tensor, added: Tensor | None = None) -> tuple[Prefix, Tensor]:
+        """Keys and values of context tokens [B, c, in_dim], and their last hidden states [B, c, width].
 
-        `added` [B, c, width] joins the read-in tokens where a context token carries more than `in_dim` numbers.
+        With a causal mask the keys and values of every shorter context are a slice of these. `added` [B, c, width]
+        joins the read-in tokens where a context token carries more than `in_dim` numbers.
         """
         x, kept = self.read_in(tokens), []
         x = x if added is None else x + added
-        for block in self.blocks:
+        for block in self._each_block():
             query, key, value = block.heads(x)
             kept.append((key, value))
             x = block.finish(x, block.attention(query, key, value, mask))
-        return kept
+        return kept, self.norm(x)
 
-    def query(self, tokens: Tensor, prefix: Prefix) -> Tensor:
-        """Outputs [B, Q, out_dim] of tokens [B, Q, in_dim], each seeing the whole prefix and itself only."""
+    def query(self, tokens: Tensor, prefix: Prefix, seen: Tensor | None = None) -> Tensor:
+        """Outputs [B, Q, out_dim] of tokens [B, Q, in_dim], each seeing the prefix and itself only.
+
+        `seen` [B, c] tells which prefix tokens each sequence's queries see; all when None.
+        """
         x = self.read_in(tokens)
-        for block, (key, value) in zip(self.blocks, prefix, strict=True):
-            x = block.finish(x, block.attention.to_prefix(*block.heads(x), key, value))
+        for block, (key, value) in zip(self._each_block(), prefix, strict=True):
+            x = block.finish(x, block.attention.to_prefix(*block.heads(x), key, value, seen))
         output: Tensor = self.read_out(self.norm(x))
         return output

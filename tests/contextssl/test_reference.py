@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from contextssl.reference import import_reference, import_reference_predictor
 from contextssl.models.masks import pair_mask
+from contextssl.reference import import_reference, import_reference_predictor
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,8 @@ def checkpoint(reference_folder):
     small = {2048: 32, 6144: 96, 8192: 128, 1024: 24}
     generator = torch.Generator().manual_seed(0)
     return {
-        name: torch.rand([size if name.startswith("enc.") else small.get(size, size) for size in shape], generator=generator) * 0.1
+        name: torch.rand([size if name.startswith("enc.") else small.get(size, size) for size in shape], generator=generator)
+        * 0.1
         for name, shape in shapes.items()
     }
 
@@ -52,7 +53,7 @@ def test_golden_arrays(golden, prefix):
     with torch.no_grad():
         torch.testing.assert_close(model(blocks, masks).flatten(0, 1), golden["outputs_pair_mask"], atol=1e-5, rtol=0)
         queries = torch.cat([golden["query_features"], golden["query_actions"]], dim=1)
-        prefix_cache = model.prefix(blocks[:1], pair_mask(16))
+        prefix_cache, _ = model.prefix(blocks[:1], pair_mask(16))
         for length in (0, 2, 6, 14):
             expected = golden[f"query_outputs_context_{length}"]
             cached = model.query(queries[None], [(k[:, :, :length], v[:, :, :length]) for k, v in prefix_cache])[0]
@@ -67,7 +68,9 @@ def test_released_checkpoint_becomes_a_ready_method(checkpoint, tmp_path, caplog
     torch.save(checkpoint, tmp_path / "model.pt")
     method = import_reference(tmp_path / "model.pt", num_heads=4)
     assert "equiv_linear" in caplog.text and "rel_aug_predictor" in caplog.text
-    torch.testing.assert_close(method.transformer.blocks[1].mlp_in.weight, checkpoint["predictor.transformer.h.1.mlp.c_fc.weight"])
+    torch.testing.assert_close(
+        method.transformer.blocks[1].mlp_in.weight, checkpoint["predictor.transformer.h.1.mlp.c_fc.weight"]
+    )
     torch.testing.assert_close(method.auxiliary[4].bias, checkpoint["aug_predictor.4.bias"])
     torch.testing.assert_close(method.encoder.layer4[1].conv2.weight, checkpoint["enc.layer4.1.conv2.weight"])
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))

@@ -18,7 +18,7 @@ def pairs(seed=0, shape=(2, 3, 4)):
 
 
 def slow_all_negatives(x, y, temperature, clamp):
-    tokens = [token for token in (*x.flatten(0, 1), *y.flatten(0, 1))]
+    tokens = [*x.flatten(0, 1), *y.flatten(0, 1)]
     half, total = len(tokens) // 2, 0.0
     for anchor in range(len(tokens)):
         similarity = {
@@ -34,7 +34,9 @@ def slow_all_negatives(x, y, temperature, clamp):
 @pytest.mark.parametrize("clamp", [None, 1e-7])
 def test_all_negatives_equals_a_loop(clamp):
     x, y = pairs()
-    assert all_negatives(x, y, temperature=0.3, clamp=clamp).item() == pytest.approx(slow_all_negatives(x, y, 0.3, clamp), rel=1e-5)
+    assert all_negatives(x, y, temperature=0.3, clamp=clamp).item() == pytest.approx(
+        slow_all_negatives(x, y, 0.3, clamp), rel=1e-5
+    )
 
 
 def test_sequence_negatives_equal_a_loop_and_ignore_other_sequences():

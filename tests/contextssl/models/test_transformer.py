@@ -58,7 +58,7 @@ def test_cached_queries_equal_the_uncached_forward(pairs, num_heads, num_layers,
     context, queries = torch.randn(12, 7, generator=generator), torch.randn(5, 7, generator=generator)
     length = 2 * pairs
     with torch.no_grad():
-        prefix = [(k[:, :, :length], v[:, :, :length]) for k, v in model.prefix(context[None], pair_mask(12))]
+        prefix = [(k[:, :, :length], v[:, :, :length]) for k, v in model.prefix(context[None], pair_mask(12))[0]]
         cached = model.query(queries[None], prefix)[0]
         for query, output in zip(queries, cached, strict=True):
             tokens = torch.cat([context[:length], query[None]])
@@ -71,7 +71,7 @@ def test_second_member_of_a_pair_equals_a_query_after_the_pairs_before_it():
     mask = pair_mask(12)
     with torch.no_grad():
         block = model(tokens[None], [mask, mask])[0]
-        prefix = model.prefix(tokens[None], mask)
+        prefix, _ = model.prefix(tokens[None], mask)
         for pair in range(6):
             past = [(k[:, :, : 2 * pair], v[:, :, : 2 * pair]) for k, v in prefix]
             both = model.query(tokens[None, 2 * pair : 2 * pair + 2], past)[0]
@@ -90,7 +90,7 @@ def test_no_output_depends_on_a_later_token():
 
 def test_queries_do_not_see_each_other_and_the_cache_is_one_copy():
     model, generator = randomised(), torch.Generator().manual_seed(2)
-    prefix = model.prefix(torch.randn(1, 6, 7, generator=generator), pair_mask(6))
+    prefix, _ = model.prefix(torch.randn(1, 6, 7, generator=generator), pair_mask(6))
     queries = torch.randn(1, 50, 7, generator=generator)
     with torch.no_grad():
         alone = torch.cat([model.query(queries[:, i : i + 1], prefix) for i in range(50)], dim=1)

@@ -1,0 +1,75 @@
+"""Every config composes, names things that exist, and is shipped."""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+from contextssl.commands.configuration import compose_config, config_groups, configs_folder, expand_sweep
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+GROUPS = config_groups()
+OPTIONS = [(group, option) for group, options in GROUPS.items() if group != "data" for option in options]
+FILES = sorted(configs_folder().rglob("*.yaml"))
+
+
+def targets(node: Any) -> Iterator[dict[str, Any]]:
+    """Every node that describes an object, innermost last."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield node
+        for value in node.values():
+            yield from targets(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from targets(value)
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes_and_its_targets_take_what_they_are_given(group: str, option: str) -> None:
+    config = OmegaConf.to_container(compose_config([f"{group}={option}"]))
+    for node in targets(config):
+        target = get_object(node["_target_"])
+        given = {key: value for key, value in node.items() if not (key.startswith("_") and key.endswith("_"))}
+        signature = inspect.signature(target)
+        signature.bind_partial(**given) if node.get("_partial_") else signature.bind(**given)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parent.name == "data"], ids=lambda path: path.stem)
+def test_every_data_set_can_be_prepared_verified_and_described(path: Path) -> None:
+    config = OmegaConf.load(path)
+    for action in ("prepare", "verify", "info"):
+        assert len(inspect.signature(get_object(config[action]._target_)).parameters) >= 1
+
+
+@pytest.mark.parametrize("name", GROUPS.get("experiment", []))
+def test_an_experiment_opens_with_what_it_is_and_its_command_is_its_own(name: str) -> None:
+    lines = (configs_folder() / "experiment" / f"{name}.yaml").read_text().splitlines()
+    assert lines[0] == "# @package _global_"
+    said = dict(line.removeprefix("# ").split(": ", 1) for line in lines[1:5])
+    assert list(said) == ["paper", "expected", "hardware", "command"]
+    assert f"experiment={name}" in said["command"].split()
+    assert compose_config([f"experiment={name}"]).name == name
+
+
+def test_every_package_and_config_is_in_the_wheel() -> None:
+    settings = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {path.parent for package in ("contextssl", "domains") for path in (CHECKOUT / package).rglob("*.py")}
+    packages = {".".join(folder.relative_to(CHECKOUT).parts) for folder in folders}
+    assert set(settings["packages"]) == packages | {"contextssl.configs"}
+    shipped = {path for pattern in settings["package-data"]["contextssl.configs"] for path in configs_folder().glob(pattern)}
+    assert shipped == set(FILES) and FILES
+
+
+def test_a_sweep_is_the_product_of_its_values() -> None:
+    jobs = list(expand_sweep(["seed=0,1", "train=default", "train.num_steps=5,6", "name='a,b'"]))
+    assert jobs == [
+        [f"seed={seed}", "train=default", f"train.num_steps={steps}", "name='a,b'"] for seed in (0, 1) for steps in (5, 6)
+    ]
