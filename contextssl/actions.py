@@ -36,6 +36,11 @@ class Group:
     kind: Kind
     units: str
 
+    @property
+    def num_functions(self) -> int:
+        """Width F of `functions`."""
+        return self.functions(torch.zeros(1, self.latent_dim)).shape[1]
+
     def functions(self, latent: Tensor) -> Tensor:
         """[..., latent_dim] -> [..., F]: the functions of the latent that a read-out could be after.
 
@@ -91,8 +96,8 @@ class ActionSpace:
         self.names = tuple(group.name for group in self.groups)
         if not self.groups or len(set(self.names)) < len(self.names):
             raise ValueError(f"an ActionSpace needs at least one group and distinct names, found {list(self.names)}")
-        if reserved := [name for name in self.names if name in ("none", "all") or "+" in name]:
-            raise ValueError(f"group names may not be 'none' or 'all' nor contain '+', found {reserved}")
+        if reserved := [name for name in self.names if name in ("none", "all", "") or "+" in name or "." in name]:
+            raise ValueError(f"group names may not be empty, 'none' or 'all', nor contain '+' or '.', found {reserved}")
         self.action_scale = torch.ones(self.action_dim) if action_scale is None else action_scale.float()
         self.latent_mean = torch.zeros(self.latent_dim) if latent_mean is None else latent_mean.float()
         self.latent_scale = torch.ones(self.latent_dim) if latent_scale is None else latent_scale.float()

@@ -51,5 +51,6 @@ def sequence_cross_negatives(x: Tensor, y: Tensor, *, temperature: float = 0.1, 
 
 
 def _logits(anchors: Tensor, others: Tensor, temperature: float, clamp: float | None) -> Tensor:
-    cosines = anchors @ others.transpose(-1, -2)
+    with torch.autocast(anchors.device.type, enabled=False):  # a temperature of .1 makes ten errors out of one
+        cosines = anchors @ others.transpose(-1, -2)
     return (cosines if clamp is None else cosines.clamp_min(clamp)) / temperature

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from contextssl.models.heads import mlp
-
 
 def ridge_r2(embedding: Tensor, target: Tensor, *, ridge: float = 0.03) -> Tensor:
     """[F] R2 of each target function under in-sample ridge regression from standardised embeddings.
@@ -24,14 +22,15 @@ def ridge_r2(embedding: Tensor, target: Tensor, *, ridge: float = 0.03) -> Tenso
         target: [N, F].
         ridge: added to the diagonal of the correlation matrix.
     """
-    rows = len(embedding)
-    z = embedding - embedding.mean(0)
-    z = z / z.square().mean(0).add(1e-8).sqrt()
-    u = target - target.mean(0)
-    correlation = z.T @ z / rows + ridge * torch.eye(z.shape[1], device=z.device)
-    cross = z.T @ u / rows
-    explained: Tensor = (cross * torch.linalg.solve(correlation, cross)).sum(0)
-    return explained / u.square().mean(0).clamp_min(1e-8)
+    with torch.autocast(embedding.device.type, enabled=False):  # nearly singular systems need single precision
+        rows = len(embedding)
+        z = embedding.float() - embedding.float().mean(0)
+        z = z / z.square().mean(0).add(1e-8).sqrt()
+        u = target.float() - target.float().mean(0)
+        correlation = z.T @ z / rows + ridge * torch.eye(z.shape[1], device=z.device)
+        cross = z.T @ u / rows
+        explained: Tensor = (cross * torch.linalg.solve(correlation, cross)).sum(0)
+        return explained / u.square().mean(0).clamp_min(1e-8)
 
 
 class Adversary(nn.Module):
@@ -43,7 +42,7 @@ class Adversary(nn.Module):
     Args:
         in_dim: embedding width E.
         out_dim: number of target functions F.
-        hidden_dims: widths of the network.
+        hidden_dims: widths of its two hidden layers.
         learning_rate: of its Adam.
     """
 
@@ -52,11 +51,14 @@ class Adversary(nn.Module):
     second_moment: Tensor
 
     def __init__(
-        self, in_dim: int, out_dim: int, *, hidden_dims: tuple[int, ...] = (128, 128), learning_rate: float = 2e-3
+        self, in_dim: int, out_dim: int, *, hidden_dims: tuple[int, int] = (128, 128), learning_rate: float = 2e-3
     ) -> None:
         super().__init__()
         self.learning_rate = learning_rate
-        self.network = mlp(in_dim, hidden_dims, out_dim).requires_grad_(False)
+        first, second = hidden_dims
+        self.network = nn.Sequential(
+            nn.Linear(in_dim, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU(), nn.Linear(second, out_dim)
+        ).requires_grad_(False)
         weights = list(self.network.parameters())
         self.register_buffer("num_updates", torch.zeros((), dtype=torch.float64))
         self.register_buffer("first_moment", torch.zeros(sum(w.numel() for w in weights)))
@@ -83,3 +85,68 @@ class Adversary(nn.Module):
         """[N, H] what the network's last layer reads, differentiable with respect to the embeddings [N, E]."""
         activations: Tensor = self.network[:-1](embedding)
         return activations
+
+
+class Leakage(nn.Module):
+    """The penalty on one group: relu(R2 - budget) under ridge regression and under an adversary, times its strength.
+
+    Args:
+        num_functions: number F of functions of the group's latent that must not be readable (`Group.functions`).
+        embedding_dim: width E of the embeddings.
+        linear_budget, adversary_budget: R2 that is let pass.
+        adversary_updates: updates of the adversary a step; 0 for no adversary.
+        queue_length: detached past embeddings that join the batch, so that in-sample R2 is not mostly chance.
+        ridge: of the ridge regression. What varies less than this, relative to a whole dimension, escapes it: at
+            0.01 sex could be read in full by a logistic probe from a direction that small (docs/notebook.md).
+        ramp: steps from zero to full strength.
+        onset_r2: running R2 in told contexts above which the strength grows.
+    """
+
+    queue: Tensor
+    filled: Tensor
+    told_r2: Tensor
+    strength: Tensor
+
+    def __init__(
+        self, num_functions: int, embedding_dim: int, *, linear_budget: float = 0.0, adversary_budget: float = 0.0,
+        adversary_updates: int = 3, queue_length: int = 2048, ridge: float = 1e-3, ramp: int = 200, onset_r2: float = 0.3,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.embedding_dim, self.ramp, self.onset_r2, self.ridge = embedding_dim, ramp, onset_r2, ridge
+        self.linear_budget, self.adversary_budget, self.adversary_updates = linear_budget, adversary_budget, adversary_updates
+        self.adversary = Adversary(embedding_dim, num_functions) if adversary_updates else None
+        self.register_buffer("queue", torch.zeros(queue_length, embedding_dim + num_functions))
+        self.register_buffer("filled", torch.zeros((), dtype=torch.long))
+        self.register_buffer("told_r2", torch.zeros(()))
+        self.register_buffer("strength", torch.zeros(()))
+
+    @torch.no_grad()
+    def observe(self, told_r2: Tensor) -> None:
+        """Take in the R2 [] with which told contexts show the group, and move the strength accordingly."""
+        self.told_r2.lerp_(told_r2, 0.05)
+        self.strength.add_(torch.where(self.told_r2 > self.onset_r2, 1.0, -1.0) / self.ramp).clamp_(0, 1)
+
+    def forward(self, embedding: Tensor, functions: Tensor) -> Tensor:
+        """The penalty [] of embeddings [N, E] of items with the group's functions [N, F]."""
+        past = self.queue[: int(self.filled)]
+        rows = torch.cat([embedding.detach(), functions], dim=1)
+        everything = torch.cat([rows, past])
+        functions = everything[:, self.embedding_dim :]
+        functions = (functions - functions.mean(0)) / functions.std(0).clamp_min(1e-4)
+        embeddings = torch.cat([embedding, past[:, : self.embedding_dim]])
+        share = min(8.0, len(everything) / len(rows))  # the queue carries no gradient: make up for its share
+        penalty = share * F.relu(ridge_r2(embeddings, functions, ridge=self.ridge) - self.linear_budget).mean()
+        if self.adversary is not None:
+            # On standardised embeddings: a group kept at a small amplitude is not a group dropped.
+            known = everything[:, : self.embedding_dim]
+            mean, scale = known.mean(0), known.std(0).clamp_min(1e-6)
+            for _ in range(self.adversary_updates):
+                self.adversary.learn((known - mean) / scale, functions)
+            # The last layer is solved for, not learnt: an adversary that lags behind the embeddings sees nothing.
+            standardised = (embeddings - mean) / scale
+            read = ridge_r2(torch.cat([standardised, self.adversary.hidden(standardised)], dim=1), functions, ridge=self.ridge)
+            penalty = penalty + share * F.relu(read - self.adversary_budget).mean()
+        kept = everything[: len(self.queue)]
+        self.queue[: len(kept)] = kept
+        self.filled.fill_(len(kept))
+        return self.strength * penalty

@@ -24,80 +24,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from contextssl.actions import ActionSpace, Group, hide
+from contextssl.actions import ActionSpace, hide
 from contextssl.batch import Transitions
-from contextssl.losses.leakage import Adversary, ridge_r2
+from contextssl.losses.leakage import Leakage
 from contextssl.methods.environments import Told
 from contextssl.models.transformer import ContextTransformer
 
 if TYPE_CHECKING:
     from contextssl.methods.context_ssl import ContextSSL
-
-
-class Leakage(nn.Module):
-    """The penalty on one group: relu(R2 - budget) under ridge regression and under an adversary, times its strength.
-
-    Args:
-        group: the group; its functions of the latent are what must not be readable.
-        embedding_dim: width E of the embeddings.
-        linear_budget, adversary_budget: R2 that is let pass.
-        adversary_updates: updates of the adversary a step; 0 for no adversary.
-        queue_length: detached past embeddings that join the batch, so that in-sample R2 is not mostly chance.
-        ridge: of the ridge regression. What varies less than this, relative to a whole dimension, escapes it: at
-            0.01 sex could be read in full by a logistic probe from a direction that small (docs/notebook.md).
-        ramp: steps from zero to full strength.
-        onset_r2: running R2 in told contexts above which the strength grows.
-    """
-
-    queue: Tensor
-    filled: Tensor
-    told_r2: Tensor
-    strength: Tensor
-
-    def __init__(
-        self, group: Group, embedding_dim: int, *, linear_budget: float = 0.0, adversary_budget: float = 0.0,
-        adversary_updates: int = 3, queue_length: int = 2048, ridge: float = 1e-3, ramp: int = 200, onset_r2: float = 0.3,
-    ) -> None:  # fmt: skip
-        super().__init__()
-        self.group, self.embedding_dim, self.ramp, self.onset_r2, self.ridge = group, embedding_dim, ramp, onset_r2, ridge
-        self.linear_budget, self.adversary_budget, self.adversary_updates = linear_budget, adversary_budget, adversary_updates
-        num_functions = group.functions(torch.zeros(1, group.latent_dim)).shape[1]
-        self.adversary = Adversary(embedding_dim, num_functions) if adversary_updates else None
-        self.register_buffer("queue", torch.zeros(queue_length, embedding_dim + num_functions))
-        self.register_buffer("filled", torch.zeros((), dtype=torch.long))
-        self.register_buffer("told_r2", torch.zeros(()))
-        self.register_buffer("strength", torch.zeros(()))
-
-    @torch.no_grad()
-    def observe(self, told_r2: Tensor) -> None:
-        """Take in the R2 [] with which told contexts show the group, and move the strength accordingly."""
-        self.told_r2.lerp_(told_r2, 0.05)
-        self.strength.add_(torch.where(self.told_r2 > self.onset_r2, 1.0, -1.0) / self.ramp).clamp_(0, 1)
-
-    def forward(self, embedding: Tensor, latent: Tensor) -> Tensor:
-        """The penalty [] of embeddings [N, E] of items whose parameters in this group are [N, latent_dim]."""
-        past = self.queue[: int(self.filled)]
-        rows = torch.cat([embedding.detach(), self.group.functions(latent)], dim=1)
-        everything = torch.cat([rows, past])
-        functions = everything[:, self.embedding_dim :]
-        functions = (functions - functions.mean(0)) / functions.std(0).clamp_min(1e-4)
-        embeddings = torch.cat([embedding, past[:, : self.embedding_dim]])
-        share = min(8.0, len(everything) / len(rows))  # the queue carries no gradient: make up for its share
-        penalty = share * F.relu(ridge_r2(embeddings, functions, ridge=self.ridge) - self.linear_budget).mean()
-        if self.adversary is not None:
-            # On standardised embeddings: a group kept at a small amplitude is not a group dropped.
-            known = everything[:, : self.embedding_dim]
-            mean, scale = known.mean(0), known.std(0).clamp_min(1e-6)
-            for _ in range(self.adversary_updates):
-                self.adversary.learn((known - mean) / scale, functions)
-            # The last layer is solved for, not learnt: an adversary that lags behind the embeddings sees nothing.
-            standardised = (embeddings - mean) / scale
-            read = ridge_r2(torch.cat([standardised, self.adversary.hidden(standardised)], dim=1), functions, ridge=self.ridge)
-            penalty = penalty + share * F.relu(read - self.adversary_budget).mean()
-        kept = everything[: len(self.queue)]
-        self.queue[: len(kept)] = kept
-        self.filled.fill_(len(kept))
-        return self.strength * penalty
 
 
 class Rehearsal(nn.Module):
@@ -110,22 +44,21 @@ class Rehearsal(nn.Module):
         context_pairs: numbers of context pairs k, one drawn for each sequence.
         contrastive_weight, auxiliary_weight, leakage_weight, content_weight, fit_weight,
             agreement_weight: weights of the terms; one of weight 0 is left out.
-        penalty: builds the leakage penalty of one group from (group, embedding width).
+        penalty: builds the leakage penalty of one group from (number of its functions, embedding width).
     """
 
     def __init__(
         self, actions: ActionSpace, features_dim: int, transformer: ContextTransformer, *, context_pairs: Sequence[int],
         contrastive_weight: float = 1.0, auxiliary_weight: float = 1.0, leakage_weight: float = 1.0, content_weight: float = 0.0,
-        fit_weight: float = 0.0, agreement_weight: float = 0.0, penalty: Callable[[Group, int], Leakage] = Leakage,
+        fit_weight: float = 0.0, agreement_weight: float = 0.0, penalty: Callable[[int, int], Leakage] = Leakage,
     ) -> None:  # fmt: skip
         super().__init__()
         embedding_dim, width = transformer.read_out.out_features, transformer.read_out.in_features
         self.actions, self.context_pairs = actions, tuple(context_pairs)
         self.contrastive_weight, self.auxiliary_weight = contrastive_weight, auxiliary_weight
         self.leakage_weight, self.content_weight = leakage_weight, content_weight
-        self.leakage = nn.ModuleDict(
-            {group.name: penalty(group, embedding_dim) for group in actions.groups} if leakage_weight else {}
-        )
+        groups = actions.groups if leakage_weight else ()
+        self.leakage = nn.ModuleDict({group.name: penalty(group.num_functions, embedding_dim) for group in groups})
         self.content = nn.Linear(embedding_dim + actions.latent_dim, features_dim) if content_weight else None
         self.fit_weight, self.agreement_weight = fit_weight, agreement_weight
         self.fit = nn.Linear(width, 1) if fit_weight else None
@@ -143,9 +76,15 @@ class Rehearsal(nn.Module):
         seen = torch.arange(longest, device=num_pairs.device) < num_pairs[:, None]
         groups = told.groups_after(num_pairs)
 
-        x, action, y, latent = (part.roll(-1, 0) for part in (features.state, features.action, features.next_state, features.latent))
+        x, action, y, latent = (
+            part.roll(-1, 0) for part in (features.state, features.action, features.next_state, features.latent)
+        )
         plain_x, own = (_for_every_sequence(rows) for rows in (features.state, features.latent[:, :, 0]))
-        tokens = [method.tokens(x, hide(action, told.shown.unsqueeze(1)), told.presence), method.tokens(y), method.tokens(plain_x)]
+        tokens = [
+            method.tokens(x, hide(action, told.shown.unsqueeze(1)), told.presence),
+            method.tokens(y),
+            method.tokens(plain_x),
+        ]
         outputs = method.transformer.query(torch.cat(tokens, dim=1), cache, seen.repeat_interleave(2, dim=1))
         embedded_x, embedded_y, plain = outputs.split([features.length, features.length, plain_x.shape[1]], dim=1)
         plain = F.normalize(plain, dim=-1)
@@ -153,7 +92,8 @@ class Rehearsal(nn.Module):
         other = latent[:, :, 1]
         terms = {
             "rehearsed contrastive": self.contrastive_weight * method.contrastive(embedded_x, embedded_y),
-            "rehearsed auxiliary": self.auxiliary_weight * method.auxiliary_error(outputs, torch.cat([other, other, own], dim=1), groups),
+            "rehearsed auxiliary": self.auxiliary_weight
+            * method.auxiliary_error(outputs, torch.cat([other, other, own], dim=1), groups),
         }
         if self.agreement_weight:
             terms["agreement"] = self.agreement_weight * disagreement(plain[num_pairs > 0], groups[num_pairs > 0])
@@ -179,7 +119,8 @@ class Rehearsal(nn.Module):
         known = torch.cat([plain * plain.shape[-1] ** 0.5, (latent - method.latent_mean) / method.latent_scale], dim=-1)
         error = (self.content(known) - features.detach()).square().mean((0, 1))
         # A feature counts by the variance the encoder gave it; normalised, rare categories would count most.
-        return (error * method.feature_variance / method.feature_variance.sum()).sum()
+        weighted: Tensor = (error * method.feature_variance / method.feature_variance.sum()).sum()
+        return weighted
 
     def _leakage(self, method: ContextSSL, plain: Tensor, latent: Tensor, told: Tensor, any_context: Tensor) -> Tensor:
         """Sum over groups of the penalty on the sequences whose context does not tell the group."""
@@ -194,7 +135,8 @@ class Rehearsal(nn.Module):
                     penalty.observe(1 - error / target.var(dim=(0, 1)).mean().clamp_min(1e-4))
             untold = ~is_told & any_context
             if untold.any():
-                total = total + penalty(plain[untold].flatten(0, 1), latent[untold].flatten(0, 1)[:, columns])
+                functions = self.actions.group(name).functions(latent[untold].flatten(0, 1)[:, columns])
+                total = total + penalty(plain[untold].flatten(0, 1), functions)
         return total
 
 

@@ -51,7 +51,7 @@ def test_adversary_reads_what_a_linear_reader_cannot():
     torch.manual_seed(0)
     z = noise(600, 4)
     secret = (z[:, :1] * z[:, 1:2]).sign()
-    adversary = Adversary(4, 1, hidden_dims=(64,), learning_rate=1e-2)
+    adversary = Adversary(4, 1, hidden_dims=(64, 64), learning_rate=1e-2)
     for _ in range(300):
         adversary.learn(z, secret)
     assert ridge_r2(z, secret).item() < 0.05
@@ -60,8 +60,8 @@ def test_adversary_reads_what_a_linear_reader_cannot():
 
 def test_adversary_optimizer_is_adam():
     torch.manual_seed(0)
-    adversary = Adversary(3, 2, hidden_dims=(8,), learning_rate=5e-3)
-    twin = Adversary(3, 2, hidden_dims=(8,)).network.requires_grad_(True)
+    adversary = Adversary(3, 2, hidden_dims=(8, 8), learning_rate=5e-3)
+    twin = Adversary(3, 2, hidden_dims=(8, 8)).network.requires_grad_(True)
     twin.load_state_dict(adversary.network.state_dict())
     adam = torch.optim.Adam(twin.parameters(), lr=5e-3, betas=(0.9, 0.99))
     z, u = noise(20, 3), noise(20, 2, seed=1)

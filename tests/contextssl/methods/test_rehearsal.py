@@ -9,9 +9,10 @@ from torch import nn
 from contextssl.actions import ActionSpace, Group, Kind
 from contextssl.batch import Transitions
 from contextssl.losses.contrastive import all_negatives
+from contextssl.losses.leakage import Leakage
 from contextssl.methods.context_ssl import ContextSSL
 from contextssl.methods.environments import EnvironmentSampler
-from contextssl.methods.rehearsal import Leakage, Rehearsal, disagreement
+from contextssl.methods.rehearsal import Rehearsal, disagreement
 from contextssl.models.transformer import ContextTransformer
 
 TURN, SHIFT = Group("turn", 2, 1, Kind.REAL, ""), Group("shift", 1, 2, Kind.REAL, "")
@@ -158,7 +159,7 @@ def test_content_target_gives_no_gradient_to_the_features():
 
 def leakage(**settings):
     torch.manual_seed(0)
-    return Leakage(SHIFT, 6, **({"adversary_updates": 0, "ramp": 10, "queue_length": 64} | settings))
+    return Leakage(SHIFT.num_functions, 6, **({"adversary_updates": 0, "ramp": 10, "queue_length": 64} | settings))
 
 
 def test_strength_grows_only_while_told_contexts_show_the_group():
@@ -206,12 +207,12 @@ def test_penalty_is_strength_times_what_is_readable():
 def test_adversary_finds_what_regression_cannot():
     """A product of two coordinates: no linear function knows it, a small network learns it in a few steps."""
     torch.manual_seed(0)
-    product = Leakage(Group("p", 1, 1, Kind.REAL, ""), 4, adversary_updates=20, queue_length=0, linear_budget=1.0)
+    product = Leakage(1, 4, adversary_updates=20, queue_length=0, linear_budget=1.0)
     product.strength.fill_(1.0)
     for seed in range(30):
         embedding = noise(256, 4, seed=seed)
         found = product(embedding, (embedding[:, :1] * embedding[:, 1:2]).sign())
-    blind = Leakage(Group("p", 1, 1, Kind.REAL, ""), 4, adversary_updates=0, queue_length=0)
+    blind = Leakage(1, 4, adversary_updates=0, queue_length=0)
     blind.strength.fill_(1.0)
     assert found > 0.3
     assert blind(embedding, (embedding[:, :1] * embedding[:, 1:2]).sign()) < 0.1

@@ -147,20 +147,22 @@ def test_the_manifest_says_that_it_is_a_stand_in(census: Adult) -> None:
 
 def test_encoders(census: Adult) -> None:
     encoder = census.build_encoder().eval()
-    assert isinstance(encoder, Encoder) and encoder.out_dim == 64
+    assert isinstance(encoder, Encoder) and encoder.out_dim == 64 + census.labelled(Split.TEST).inputs.shape[1]
     rows = census.labelled(Split.TEST).inputs[:9]
     assert torch.allclose(encoder(rows)[:1], encoder(rows[:1]), atol=1e-6)
-    protocol = TabularEncoder(rows.shape[1], hidden=(256, 256), out_dim=128, linear_skip=False)
+    protocol = TabularEncoder(rows.shape[1], hidden=(256, 256), num_mixed=128, keep_columns=False)
     assert protocol(rows).shape == (9, 128)
     with pytest.raises(ValueError, match="expected rows"):
         protocol(rows[:, 1:])
 
 
-def test_the_linear_path_adds_a_linear_function() -> None:
-    encoder = TabularEncoder(5, hidden=(7,), out_dim=3).eval()
-    assert encoder.skip is not None
-    x = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(encoder(x) - encoder.body(x), x @ encoder.skip.weight.T, atol=1e-6)
+def test_kept_columns_are_the_first_features_and_the_rest_have_the_stated_scale() -> None:
+    torch.manual_seed(0)
+    encoder = TabularEncoder(5, hidden=(7,), num_mixed=3, mixed_scale=0.3)
+    x = torch.randn(400, 5)
+    features = encoder(x)
+    assert torch.equal(features[:, :5], x)
+    torch.testing.assert_close(features[:, 5:].std(0, unbiased=False), torch.full((3,), 0.3), atol=1e-2, rtol=0)
 
 
 def test_generated_census_has_the_planted_structure() -> None:
