@@ -23,7 +23,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from contextssl.reference import import_reference, import_reference_predictor
 from contextssl.training import TrainingState
+
+__all__ = [
+    "complete_checkpoints",
+    "find_weights",
+    "import_reference",
+    "import_reference_predictor",
+    "load_weights",
+    "read_state_dict",
+    "restore_checkpoint",
+    "save_checkpoint",
+]
 
 WEIGHTS, TRAINER = "weights.safetensors", "trainer.pt"
 FORMAT = 1

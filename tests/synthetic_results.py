@@ -21,10 +21,10 @@ INCOME = {  # metric: (floor, empty, told, untold)
     "accuracy": (0.764, 0.843, 0.849, 0.845),
     "balanced_accuracy": (0.5, 0.751, 0.762, 0.752),
     "auroc": (0.5, 0.889, 0.900, 0.888),
-    "demographic_parity_difference": (None, 0.112, 0.182, 0.101),
+    "demographic_parity_difference(sex)": (None, 0.112, 0.182, 0.101),
     "equal_opportunity_difference": (None, 0.041, 0.120, 0.050),
-    "equalized_odds_difference": (None, 0.049, 0.153, 0.055),
-    "equalized_odds_difference_mean": (None, 0.042, 0.121, 0.044),
+    "equalized_odds_difference(sex)": (None, 0.049, 0.153, 0.055),
+    "equalized_odds_difference_mean(sex)": (None, 0.042, 0.121, 0.044),
 }
 BASELINES = {  # method: income accuracy, equalized odds, sex AUROC linear, MLP, boosting
     "majority": (0.764, 0.0, 0.5, 0.5, 0.5),
@@ -105,7 +105,7 @@ def _baseline_rows() -> list[Result]:
     rows = []
     for method, (accuracy, gap, *leakage) in BASELINES.items():
         common = {"environment": "-", "control": "-", "method": method}
-        for metric, value in (("accuracy", accuracy), ("equalized_odds_difference", gap)):
+        for metric, value in (("accuracy", accuracy), ("equalized_odds_difference(sex)", gap)):
             rows.append(row(value, target="income", metric=metric, low=value - 0.006, high=value + 0.006, **common))
         for probe, value in zip(("linear", "mlp", "boosting"), leakage, strict=True):
             bounds = {"low": value - 0.005, "high": value + 0.005, "floor": 0.5}

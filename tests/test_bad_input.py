@@ -61,20 +61,42 @@ def executing_pickle() -> None:
 
 
 def transitions(action_dim: int = 1, latent_dim: int = 1, length: int = 3) -> Transitions:
-    return Transitions(torch.zeros(1, 3, 2), torch.zeros(1, length, action_dim), torch.zeros(1, 3, 2), torch.zeros(1, 3, 2, latent_dim))
+    return Transitions(
+        torch.zeros(1, 3, 2), torch.zeros(1, length, action_dim), torch.zeros(1, 3, 2), torch.zeros(1, 3, 2, latent_dim)
+    )
 
 
 CASES = {
     "missing data file": (lambda: read_adult(Path("nowhere")), FileNotFoundError, "nowhere"),
-    "truncated data file": (lambda: parse(ROW[:50].encode(), "adult.data"), ValueError, r"adult\.data, line 1: \d columns where Adult has 15"),
+    "truncated data file": (
+        lambda: parse(ROW[:50].encode(), "adult.data"),
+        ValueError,
+        r"adult\.data, line 1: \d columns where Adult has 15",
+    ),
     "wrong column count": (lambda: parse((ROW[:-1] + ", 1\n").encode(), "adult.data"), ValueError, "line 1: 16 columns"),
     "missing rows": (lambda: parse(ROW.encode(), "adult.data"), ValueError, "1 rows where the original has 32,561"),
     "unknown category": (lambda: table(pd.DataFrame({"age": [1], "job": ["c"]})), ValueError, "job.*'c'"),
     "missing column": (lambda: table(pd.DataFrame({"age": [1]})), ValueError, "job"),
-    "not a number in a table": (lambda: table(pd.DataFrame({"age": [1, float("nan")], "job": ["a", "b"]})), ValueError, "age.*row"),
-    "action of another width": (lambda: SPACE.check(torch.zeros(2, 3), torch.zeros(2, 1)), ValueError, r"action: .*width 1, found 3"),
-    "latent of another width": (lambda: SPACE.check(torch.zeros(2, 1), torch.zeros(2, 2)), ValueError, r"latent: .*width 1, found 2"),
-    "transitions that disagree": (lambda: transitions(length=4), ValueError, r"state: expected .*B, T = \[1, 4\], found \[1, 3, 2\]"),
+    "not a number in a table": (
+        lambda: table(pd.DataFrame({"age": [1, float("nan")], "job": ["a", "b"]})),
+        ValueError,
+        "age.*row",
+    ),
+    "action of another width": (
+        lambda: SPACE.check(torch.zeros(2, 3), torch.zeros(2, 1)),
+        ValueError,
+        r"action: .*width 1, found 3",
+    ),
+    "latent of another width": (
+        lambda: SPACE.check(torch.zeros(2, 1), torch.zeros(2, 2)),
+        ValueError,
+        r"latent: .*width 1, found 2",
+    ),
+    "transitions that disagree": (
+        lambda: transitions(length=4),
+        ValueError,
+        r"state: expected .*B, T = \[1, 4\], found \[1, 3, 2\]",
+    ),
     "unknown group": (lambda: SPACE.environment("colour"), ValueError, "unknown group 'colour'.*'turn'"),
     "unknown group in training": (
         lambda: EnvironmentSampler({"colour": 1.0}).draw(transitions(), SPACE, torch.Generator()),
@@ -108,7 +130,9 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match=r"cannot write .*report\.md: No space left on device; the previous file, if any, is untouched"):
+    with pytest.raises(
+        OSError, match=r"cannot write .*report\.md: No space left on device; the previous file, if any, is untouched"
+    ):
         write_text(tmp_path / "report.md", "new")
     assert (tmp_path / "report.md").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["report.md"]

@@ -72,8 +72,11 @@ def columns(study: Study) -> list[Readout]:
     found = []
     for target in study.targets:
         if study.group_of(target) is None:
-            measured = set(study.own.loc[study.own["target"] == target, "metric"])
-            wanted = [study.metric(target), *(name for name in ("auroc", *_FAIRNESS) if name in measured)]
+            measured = study.own.loc[study.own["target"] == target, "metric"]
+            wanted = [
+                study.metric(target),
+                *(metric for base in ("auroc", *_FAIRNESS) for metric in names.versions_of(base, measured)),
+            ]
             found += [study.readout(target, metric) for metric in dict.fromkeys(wanted)]
     for target in study.targets:
         if study.group_of(target) is not None:

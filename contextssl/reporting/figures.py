@@ -124,7 +124,10 @@ def _set_limits(axes: Axes, study: Study, readout: Readout) -> None:
     if names.lower_is_better(readout.metric):
         bottom = min(bottom, 0.0)
     span = max(top - bottom, 0.02)
-    axes.set_ylim(bottom - (0 if bottom == 0 and readout.metric.endswith("difference") else 0.06 * span), top + 0.06 * span)
+    axes.set_ylim(
+        bottom - (0 if bottom == 0 and names.base_metric(readout.metric).endswith("difference") else 0.06 * span),
+        top + 0.06 * span,
+    )
 
 
 @dataclass(frozen=True, slots=True)

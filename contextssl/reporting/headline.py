@@ -93,8 +93,9 @@ def _strongest(study: Study, readout: Readout) -> str:
 
 def _other_answer(study: Study, target: str) -> str:
     parts = []
-    measured = set(study.own.loc[study.own["target"] == target, "metric"])
-    fairness = [name for name in ("equalized_odds_difference", "demographic_parity_difference") if name in measured]
+    measured = study.own.loc[study.own["target"] == target, "metric"]
+    bases = ("equalized_odds_difference", "demographic_parity_difference")
+    fairness = [metric for base in bases for metric in names.versions_of(base, measured)]
     for metric in (study.metric(target), *fairness[:1]):
         readout = study.readout(target, metric)
         cells = {name: study.cell(readout, name, study.lengths[-1]) for name in study.environments}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 CONTEXT_FREE = "-"  # the environment of results that no context was involved in: encoder features, baselines
 EMPTY = "empty"  # the environment of embeddings after no context, as reports call it
@@ -44,10 +45,21 @@ _CONTROLS = {
 }
 
 
+def base_metric(metric: str) -> str:
+    """A metric without the attribute whose groups it compares: `equalized_odds_difference(sex)` -> the part before `(`."""
+    return metric.partition("(")[0]
+
+
+def versions_of(base: str, metrics: Iterable[str]) -> list[str]:
+    """The metrics that are `base`, for whatever attribute, in their order and once each."""
+    return [metric for metric in dict.fromkeys(metrics) if base_metric(metric) == base]
+
+
 def metric_name(metric: str) -> str:
-    """The printed name of a metric, `equalized-odds difference`."""
-    if metric in _METRICS:
-        return _METRICS[metric][0]
+    """The printed name of a metric, `equalized-odds difference` or `equalized-odds difference (sex)`."""
+    base = base_metric(metric)
+    if base in _METRICS:
+        return _METRICS[base][0] + metric.removeprefix(base).replace("(", " (")
     return f"H@{metric.split('@')[1]}" if metric.startswith("hit@") else metric.replace("_", " ")
 
 
@@ -55,12 +67,14 @@ def metric_meaning(metric: str) -> str | None:
     """What a metric is, in one clause, or None for one that is not described here."""
     if metric.startswith("hit@"):
         return f"share of queries whose true next state is among the first {metric.split('@')[1]}"
-    return _METRICS[metric][1] if metric in _METRICS else None
+    base = base_metric(metric)
+    return _METRICS[base][1] if base in _METRICS else None
 
 
 def lower_is_better(metric: str) -> bool:
     """Whether smaller values of the metric are the better ones."""
-    return metric in _METRICS and _METRICS[metric][2]
+    base = base_metric(metric)
+    return base in _METRICS and _METRICS[base][2]
 
 
 def probe_name(probe: str) -> str:

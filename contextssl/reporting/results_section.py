@@ -38,8 +38,7 @@ def curves_section(study: Study, note: str | None) -> Section | None:
         return None
     headlines = [study.readout(target) for target in study.targets]
     for target in study.targets:
-        if ((study.own["target"] == target) & (study.own["metric"] == _FAIRNESS)).any():
-            headlines.append(study.readout(target, _FAIRNESS))
+        headlines += [study.readout(target, metric) for metric in _fairness_metrics(study, target)]
     blocks: list[Block] = [
         Figure(
             tuple(_curve_panel(study, readout, note) for readout in headlines),
@@ -64,7 +63,7 @@ def _other_probes(study: Study, target: str, others: Sequence[Readout], note: st
 
 
 def _curve_panel(study: Study, readout: Readout, note: str | None) -> Panel:
-    name = "-".join(part for part in ("context", *readout) if part != "-").replace("_", "-").replace("@", "-at-")
+    name = _file_name("context", *readout)
     ends = [(names.environment_name(e), study.cell(readout, e, study.lengths[-1])) for e in study.environments]
     values = names.join([f"{number(cell['mean'])} {told}" for told, cell in ends if cell is not None])
     what = f"{readout.target}, {names.metric_name(readout.metric)}, {names.probe_name(readout.probe)}"
@@ -94,16 +93,26 @@ def comparison_section(study: Study, note: str | None) -> Section | None:
     return Section("Comparison", tuple(blocks))
 
 
+def _fairness_metrics(study: Study, target: str) -> list[str]:
+    """The equalized-odds difference of the target's predictions, for every attribute it was measured for."""
+    return names.versions_of(_FAIRNESS, study.own.loc[study.own["target"] == target, "metric"])
+
+
+def _file_name(*parts: str) -> str:
+    joined = "-".join(part for part in parts if part != "-")
+    return joined.replace("_", "-").replace("@", "-at-").replace("(", "-").replace(")", "")
+
+
 def _planes(study: Study, note: str | None) -> list[Panel]:
     panels = []
     for target in study.targets:
         if study.group_of(target):
             continue
         utility = f"{target} {names.metric_name(study.metric(target))}"
-        if ((study.own["target"] == target) & (study.own["metric"] == _FAIRNESS)).any():
-            points = fairness_points(study, target, _FAIRNESS)
-            drawing = figures.utility_plane(points, "Utility and fairness", names.metric_name(_FAIRNESS), utility, note)
-            panels.append(panel(f"plane-{target}-fairness", f"{utility} against {names.metric_name(_FAIRNESS)}", drawing))
+        for metric in _fairness_metrics(study, target):
+            points, name = fairness_points(study, target, metric), names.metric_name(metric)
+            drawing = figures.utility_plane(points, "Utility and fairness", name, utility, note)
+            panels.append(panel(_file_name("plane", target, metric), f"{utility} against {name}", drawing))
         for leaked in filter(study.group_of, study.targets):
             if (readout := strongest_shared_probe(study, leaked)) is None or study.metric(target) not in ("accuracy", "auroc"):
                 continue

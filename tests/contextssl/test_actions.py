@@ -64,7 +64,13 @@ def test_hiding_keeps_told_coordinates_and_nothing_else(groups, seed):
 
 @pytest.mark.parametrize(
     ("names", "message"),
-    [([], "at least one group"), (["a", "a"], "distinct names"), (["none"], "may not be empty, 'none'"), (["a+b"], "nor contain"), (["a.b"], "nor contain")],
+    [
+        ([], "at least one group"),
+        (["a", "a"], "distinct names"),
+        (["none"], "may not be empty, 'none'"),
+        (["a+b"], "nor contain"),
+        (["a.b"], "nor contain"),
+    ],
 )
 def test_bad_names_are_refused(names, message):
     with pytest.raises(ValueError, match=message):

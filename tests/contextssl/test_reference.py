@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from contextssl.checkpoint import import_reference, import_reference_predictor
 from contextssl.models.masks import pair_mask
-from contextssl.reference import import_reference, import_reference_predictor
 
 
 @pytest.fixture(scope="module")

@@ -70,12 +70,12 @@ def test_all_probes_of_a_metric_share_a_scale_and_differences_start_at_zero() ->
     study = study_of(adult_rows())
     limits = {figures.context_curves(study, readout).axes[0].get_ylim() for readout in study.readouts("sex")}
     assert len(limits) == 1
-    assert figures.context_curves(study, study.readout("income", "equalized_odds_difference")).axes[0].get_ylim()[0] == 0
+    assert figures.context_curves(study, study.readout("income", "equalized_odds_difference(sex)")).axes[0].get_ylim()[0] == 0
 
 
 def test_the_plane_shows_each_method_at_its_own_numbers_and_leaves_out_constant_predictors() -> None:
     study = study_of(adult_rows())
-    points = {point.label: point for point in fairness_points(study, "income", "equalized_odds_difference") if point.label}
+    points = {point.label: point for point in fairness_points(study, "income", "equalized_odds_difference(sex)") if point.label}
     assert points["gradient boosting"].x == pytest.approx((0.068, 0.062, 0.074))
     assert points["gradient boosting"].y == pytest.approx((0.873, 0.867, 0.879))
     assert "majority" not in points
@@ -88,7 +88,7 @@ def test_the_plane_shows_each_method_at_its_own_numbers_and_leaves_out_constant_
 
 def test_labels_in_the_plane_do_not_overlap() -> None:
     study = study_of(adult_rows())
-    drawing = figures.utility_plane(fairness_points(study, "income", "equalized_odds_difference"), "t", "x", "y")
+    drawing = figures.utility_plane(fairness_points(study, "income", "equalized_odds_difference(sex)"), "t", "x", "y")
     drawing.canvas.draw()
     boxes = [text.get_window_extent() for text in drawing.axes[0].texts]
     assert len(boxes) == 7
