@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the verb; returns the exit code. A second call goes on where the first one stopped, or just shows the report."""
     parser = argparse.ArgumentParser("contextssl demo", description=__doc__)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of the experiment")
-    overrides = ["experiment=adult_sex", *parser.parse_args(arguments).overrides]
+    overrides = ["experiment=adult_sex", "evaluation=adult_baselines", *parser.parse_args(arguments).overrides]
     if not any(word.startswith("domain.source=") for word in overrides):
         overrides += _stand_in()
     config = compose_config(overrides)
