@@ -35,6 +35,7 @@ REMOVER_ALPHAS = (1.0, 0.7)
 # Boosting gets all rows: as the strongest classifier of a table it is the accuracy to compare with.
 PROBES: tuple[Probe, ...] = (
     LinearProbe(standardised=True),
+    LinearProbe(),
     MLPProbe(standardised=True),
     GradientBoosting(num_train=50_000, max_iter=100),
 )

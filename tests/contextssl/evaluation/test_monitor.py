@@ -38,7 +38,7 @@ def test_a_context_that_is_not_read_is_named_and_one_that_is_read_is_not(method:
         torch.nn.init.normal_(parameter, generator=generator)
     assert "the context is not read yet" not in sentences(method)
 
-    def without_actions(features: Tensor, told_action: Tensor | None = None) -> Tensor:
+    def without_actions(features: Tensor, *_: Tensor | None) -> Tensor:
         return torch.cat([features, features.new_zeros(*features.shape[:-1], 2)], dim=-1)
 
     method.tokens = without_actions
