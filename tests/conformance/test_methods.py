@@ -29,11 +29,12 @@ SMALL = {
 REHEARSED = {
     "standardise": True,
     "read_evidence": True,
+    "tell_presence": True,
     "embedding_dim": 16,
     "mask_probabilities": (0.0, 0.9),
     "mask_per_sequence": True,
     "environments": EnvironmentSampler({"turn": 0.4, "shift": 0.4, "none": 0.2}, decoy_share=0.25),
-    "rehearsal": partial(Rehearsal, context_pairs=(1, 3), content_weight=0.1, fit_weight=0.1),
+    "rehearsal": partial(Rehearsal, context_pairs=(1, 3), content_weight=0.1, fit_weight=0.1, agreement_weight=0.1),
 }
 SHARED_STEP = {
     "transformer": partial(ContextTransformer, width=32, num_layers=2),

@@ -321,3 +321,29 @@ def test_wrong_widths_are_refused_before_anything_is_computed():
     batch = transitions()
     with pytest.raises(ValueError, match=r"action: .* need width 6, found 5"):
         terms_of(build(), batch.with_action(batch.action[..., :5]))
+
+
+def test_presence_tells_a_context_that_withholds_from_more_of_the_query():
+    """The one number a group joins X tokens of contexts and told queries, and no plain query."""
+    space = ActionSpace([Group("turn", 2, 1, Kind.REAL, ""), Group("shift", 1, 2, Kind.REAL, "")])
+    method = ContextSSL(
+        Columns(), space, transformer=partial(ContextTransformer, width=8, num_layers=1, num_heads=2),
+        contrastive=all_negatives, environments=EnvironmentSampler({"turn": 1.0}), tell_presence=True,
+    )  # fmt: skip
+    features = torch.randn(1, 3, method.encoder.out_dim, generator=torch.Generator().manual_seed(0))
+    presence = torch.tensor([[1.0, -1.0]])
+    gain = (method.encoder.out_dim / 2) ** 0.5
+    told, plain = method.tokens(features, torch.zeros(1, 3, 3), presence), method.tokens(features)
+    torch.testing.assert_close(told[..., -2:], (gain * presence).expand(1, 3, 2))
+    assert not plain[..., -5:].any() and torch.equal(plain[..., :-5], features)
+    conditioned = [method.eval().condition_features(_features(method, space), space.environment(e)) for e in ("none", "turn")]
+    seen = [encoder.token(features, torch.ones(1, 3, 3))[..., -2:] / gain for encoder in conditioned]
+    torch.testing.assert_close(seen[0][0, 0], torch.tensor([-1.0, -1.0]))
+    torch.testing.assert_close(seen[1][0, 0], torch.tensor([1.0, -1.0]))
+
+
+def _features(method, space):
+    draws = torch.Generator().manual_seed(1)
+    width = method.encoder.out_dim
+    items = torch.randn(2, 1, 2, width, generator=draws)
+    return Transitions(items[0], torch.randn(1, 2, 3, generator=draws), items[1], torch.zeros(1, 2, 2, 3))
