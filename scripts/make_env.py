@@ -55,7 +55,7 @@ def main() -> int:
     constraints.write_text("".join(f"{line}\n" for line in (_beside_installed_pair() if shared else _constraints())))
     python = VENV / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--disable-pip-version-check"]
-    return subprocess.run([*pip, "--constraint", str(constraints), "--editable", f"{CHECKOUT}[dev]"]).returncode
+    return subprocess.run([*pip, "--constraint", str(constraints), "--editable", f"{CHECKOUT}[dev,render]"]).returncode
 
 
 def _constraints() -> list[str]:
