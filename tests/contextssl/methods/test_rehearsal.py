@@ -258,6 +258,15 @@ def test_leakage_falls_on_untold_sequences_only():
             assert torch.equal(parameters, latents[tuple(tokens[b, place, :FEATURES_DIM].tolist())][SPACE.latent_slice(name)])
 
 
+@pytest.mark.parametrize(("pairs", "penalised"), [(0, False), (1, True)])
+def test_no_context_is_not_penalised(pairs, penalised):
+    """Without a context nothing is withheld either: what the model knows then is the starting point of every curve."""
+    method = build({"none": 1.0}, leakage_weight=1.0, context_pairs=(pairs,))
+    for penalty in method.rehearsal.leakage.values():
+        penalty.strength.fill_(1.0)
+    assert (rehearse(method, batch())[-1]["leakage"] > 0) == penalised
+
+
 def test_fit_term_is_about_the_shown_actions_being_the_pairs_own():
     """A head that calls every pair a misfit pays for those that fit, and the reverse."""
     method, data = build({"all": 1.0}, decoy_share=0.5, fit_weight=1.0, method_settings={"read_evidence": True}), batch()
