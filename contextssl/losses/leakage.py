@@ -122,9 +122,18 @@ class Leakage(nn.Module):
 
     @torch.no_grad()
     def observe(self, told_r2: Tensor) -> None:
-        """Take in the R2 [] with which told contexts show the group, and move the strength accordingly."""
+        """Take in the R2 [] with which told contexts show the group."""
         self.told_r2.lerp_(told_r2, 0.05)
-        self.strength.add_(torch.where(self.told_r2 > self.onset_r2, 1.0, -1.0) / self.ramp).clamp_(0, 1)
+
+    @property
+    def is_shown(self) -> Tensor:
+        """[] whether told contexts show the group well enough for it to be penalised elsewhere."""
+        return self.told_r2 > self.onset_r2
+
+    @torch.no_grad()
+    def move(self, grow: Tensor) -> None:
+        """Let the strength grow or shrink [] by one step of the ramp."""
+        self.strength.add_(torch.where(grow, 1.0, -1.0) / self.ramp).clamp_(0, 1)
 
     def forward(self, embedding: Tensor, functions: Tensor) -> Tensor:
         """The penalty [] of embeddings [N, E] of items with the group's functions [N, F]."""

@@ -10,15 +10,15 @@ A context of k pairs is run without random masks, and queries see it and themsel
     agreement               contexts that tell the same groups embed an item alike, whatever their examples and length
     fit                     the last hidden state of Y_i in a context knows whether the shown action is its pair's own
 
-Leakage may erase a group before the model has learnt to read its context. Its strength therefore follows a
-measurement: it grows while told contexts show the group (running R2 of the auxiliary predictor above `onset_r2`)
-and shrinks while they do not.
+Leakage may erase a group before the model has learnt to read its context, and a group that is learnt early, held
+down early, keeps the others from being learnt at all. Its strength therefore follows a measurement: it grows while
+told contexts show every group (running R2 of the auxiliary predictor above `onset_r2`) and shrinks while one is not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -98,7 +98,8 @@ class Rehearsal(nn.Module):
         if self.agreement_weight:
             terms["agreement"] = self.agreement_weight * disagreement(plain[num_pairs > 0], groups[num_pairs > 0])
         if self.leakage:
-            terms["leakage"] = self.leakage_weight * self._leakage(method, plain, own, groups, num_pairs > 0)
+            self._observe(method, plain, own, groups)
+            terms["leakage"] = self.leakage_weight * self._leakage(plain, own, groups, num_pairs > 0)
         if self.content is not None:
             terms["content"] = self.content_weight * self._content_error(method, plain, plain_x, own)
         telling = told.shown.any(1, keepdim=True) & seen
@@ -106,6 +107,11 @@ class Rehearsal(nn.Module):
             logits = self.fit(hidden[:, 1::2]).squeeze(-1)[telling]
             terms["fit"] = self.fit_weight * F.binary_cross_entropy_with_logits(logits, told.fits[:, :longest][telling].float())
         return terms
+
+    @property
+    def penalties(self) -> dict[str, Leakage]:
+        """The leakage penalty of each group, by its name."""
+        return {name: cast(Leakage, penalty) for name, penalty in self.leakage.items()}
 
     def _draw_lengths(self, features: Transitions, generator: torch.Generator) -> Tensor:
         """[B] number of context pairs of each sequence, every one at most T."""
@@ -122,20 +128,27 @@ class Rehearsal(nn.Module):
         weighted: Tensor = (error * method.feature_variance / method.feature_variance.sum()).sum()
         return weighted
 
-    def _leakage(self, method: ContextSSL, plain: Tensor, latent: Tensor, told: Tensor, any_context: Tensor) -> Tensor:
+    def _observe(self, method: ContextSSL, plain: Tensor, latent: Tensor, told: Tensor) -> None:
+        """Measure how well told contexts show each group, and move the strength of all penalties accordingly."""
+        target = (latent - method.latent_mean) / method.latent_scale
+        with torch.no_grad():
+            for index, (name, penalty) in enumerate(self.penalties.items()):
+                columns, is_told = self.actions.latent_slice(name), told[:, index] > 0
+                if is_told.any():
+                    true = target[is_told][..., columns]
+                    error = (method.auxiliary(plain[is_told])[..., columns] - true).square().mean()
+                    penalty.observe(1 - error / true.var(dim=(0, 1)).mean().clamp_min(1e-4))
+            every_group_is_shown = torch.stack([penalty.is_shown for penalty in self.penalties.values()]).all()
+            for penalty in self.penalties.values():
+                penalty.move(every_group_is_shown)
+
+    def _leakage(self, plain: Tensor, latent: Tensor, told: Tensor, any_context: Tensor) -> Tensor:
         """Sum over groups of the penalty on the sequences whose context does not tell the group."""
         total = plain.new_zeros(())
-        for index, (name, penalty) in enumerate(self.leakage.items()):
-            assert isinstance(penalty, Leakage)
-            columns, is_told = self.actions.latent_slice(name), told[:, index] > 0
-            if is_told.any():
-                with torch.no_grad():
-                    target = ((latent - method.latent_mean) / method.latent_scale)[is_told][..., columns]
-                    error = (method.auxiliary(plain[is_told])[..., columns] - target).square().mean()
-                    penalty.observe(1 - error / target.var(dim=(0, 1)).mean().clamp_min(1e-4))
-            untold = ~is_told & any_context
+        for index, (name, penalty) in enumerate(self.penalties.items()):
+            untold = (told[:, index] == 0) & any_context
             if untold.any():
-                functions = self.actions.group(name).functions(latent[untold].flatten(0, 1)[:, columns])
+                functions = self.actions.group(name).functions(latent[untold].flatten(0, 1)[:, self.actions.latent_slice(name)])
                 total = total + penalty(plain[untold].flatten(0, 1), functions)
         return total
 

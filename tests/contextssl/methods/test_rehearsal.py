@@ -162,28 +162,44 @@ def leakage(**settings):
     return Leakage(SHIFT.num_functions, 6, **({"adversary_updates": 0, "ramp": 10, "queue_length": 64} | settings))
 
 
+def observe(penalty, told_r2):
+    penalty.observe(torch.tensor(told_r2))
+    penalty.move(penalty.is_shown)
+
+
 def test_strength_grows_only_while_told_contexts_show_the_group():
     penalty = leakage(onset_r2=0.3)
     for _ in range(30):
-        penalty.observe(torch.tensor(0.25))
+        observe(penalty, 0.25)
     assert penalty.strength == 0
     strengths = []
     for _ in range(60):
-        penalty.observe(torch.tensor(0.9))
+        observe(penalty, 0.9)
         strengths.append(penalty.strength.item())
     assert strengths[0] == 0  # the running mean has to cross the onset first
     assert strengths == sorted(strengths)
     assert strengths[-1] == 1
     for _ in range(60):
-        penalty.observe(torch.tensor(0.0))
+        observe(penalty, 0.0)
     assert penalty.strength == 0
     assert penalty.told_r2 < 0.3
 
 
 def test_one_lucky_step_is_no_onset():
     penalty = leakage(onset_r2=0.3)
-    penalty.observe(torch.tensor(1.0))
+    observe(penalty, 1.0)
     assert penalty.strength == 0
+
+
+@pytest.mark.parametrize("shown", [("turn", "shift"), ("turn",), ()])
+def test_no_group_is_held_down_before_every_group_is_shown(shown):
+    """The strengths of all penalties grow together or not at all."""
+    method, data = build({"turn": 0.5, "shift": 0.5}, leakage_weight=1.0), batch(4)
+    for name, penalty in method.rehearsal.penalties.items():
+        penalty.told_r2.fill_(20.0 if name in shown else -20.0)  # far enough that one step's measurement changes nothing
+    rehearse(method, data)
+    for penalty in method.rehearsal.penalties.values():
+        assert (penalty.strength > 0) == (len(shown) == 2)
 
 
 def full_strength(**settings):
