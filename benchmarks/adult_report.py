@@ -8,25 +8,24 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
+from runs import ROOT, Record, cell, filled
 
 from contextssl.evaluation.intervals import KEY
 from contextssl.files import write_text
 from contextssl.reporting import figures, style
 from contextssl.reporting.names import EMPTY, method_name, metric_name, probe_name
 from contextssl.reporting.summary import NUMBERS, Readout, Study
-from contextssl.reporting.tables import Cell, Table, to_markdown
+from contextssl.reporting.tables import Table, to_markdown
 
-ROOT = Path(__file__).resolve().parents[1]
 FIGURE = ROOT / "docs/figures/adult.svg"
 PAGES = (ROOT / "README.md", ROOT / "docs/results/adult.md")
 
 MAIN, SIMCLR, BASELINES = "adult_sex", "adult_sex_simclr", "baselines"
 EXPERIMENTS = (MAIN, "adult_sex_presence", "adult_sex_matched", "adult_sex_flip", SIMCLR)
 LONGEST = 126
-Record = dict[str, Any]
 
 
 class Line(NamedTuple):
@@ -103,17 +102,10 @@ def table(rows: Sequence[Record], lines: Sequence[Line]) -> str:
         numbers = [found.get((*line[1:6], *readout)) for readout in wanted]
         if any(numbers):
             labels.append((line.label,))
-            cells.append(tuple(_cell(row) for row in numbers))
+            cells.append(tuple(cell(row) for row in numbers))
     columns = [(f"income {metric_name(metric)}",) for metric in INCOME_COLUMNS[:2]] + [(metric_name(ODDS.partition("(")[0]),)]
     columns += [(f"sex AUROC: {probe_name(probe)}",) for probe in SEX_PROBES]
     return to_markdown(Table(("",), tuple(columns), tuple(labels), tuple(cells)))
-
-
-def _cell(row: Record | None) -> Cell:
-    if row is None:
-        return Cell()
-    mean, sd = row["mean"], row["sd"]
-    return Cell(mean) if sd is None or row["num_seeds"] < 2 else Cell(mean, mean - sd, mean + sd)
 
 
 def caption(record: Record) -> str:
@@ -172,10 +164,7 @@ def with_results(page: str, record: Record, figure_link: str) -> str:
         "adult-baselines": table(record["results"], BASELINE_LINES),
         "adult-experiments": table(record["results"], experiment_lines()),
     }
-    for name, text in sections.items():
-        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-        page = re.sub(f"{begin}\n.*?{end}", lambda _, b=begin, t=text, e=end: f"{b}\n\n{t}\n{e}", page, flags=re.S)  # type: ignore[misc]
-    return page
+    return filled(page, sections)
 
 
 def show(record: Record, pages: Sequence[Path] = PAGES, figure_file: Path = FIGURE) -> None:

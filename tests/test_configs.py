@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +35,8 @@ def targets(node: Any) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_composes_and_its_targets_take_what_they_are_given(group: str, option: str) -> None:
-    config = OmegaConf.to_container(compose_config([f"{group}={option}"]))
+    missing = OmegaConf.missing_keys(OmegaConf.load(configs_folder() / group / f"{option}.yaml"))  # what only a user knows
+    config = OmegaConf.to_container(compose_config([f"{group}={option}", *(f"{group}.{key}=given" for key in missing)]))
     for node in targets(config):
         target = get_object(node["_target_"])
         given = {key: value for key, value in node.items() if not (key.startswith("_") and key.endswith("_"))}
@@ -57,6 +59,23 @@ def test_an_experiment_opens_with_what_it_is_and_its_command_is_its_own(name: st
     assert list(said) == ["paper", "expected", "hardware", "command"]
     assert f"experiment={name}" in said["command"].split()
     assert compose_config([f"experiment={name}"]).name == name
+
+
+@pytest.mark.parametrize("name", GROUPS.get("experiment", []))
+def test_the_command_of_an_experiment_runs_as_it_is_written(name: str) -> None:
+    """As a shell would split it; a sweep makes at least two runs, all different."""
+    text = (configs_folder() / "experiment" / f"{name}.yaml").read_text()
+    program, verb, *words = shlex.split(text.splitlines()[4].removeprefix("# command: "))
+    assert (program, verb) == ("contextssl", "train")
+    jobs = list(expand_sweep([word for word in words if word != "-m"])) if "-m" in words else [words]
+    configs = [OmegaConf.to_yaml(compose_config(job)) for job in jobs]
+    assert len(set(configs)) == len(configs) > ("-m" in words)
+
+
+def test_experiments_in_folders_of_the_group_are_options_too() -> None:
+    nested = {name for name in GROUPS["experiment"] if name.startswith("iebench/")}
+    procedural = {name for name in nested if name.endswith("_procedural")}
+    assert procedural == {f"{name}_procedural" for name in nested - procedural} | {"iebench/plain_procedural"}
 
 
 def test_every_package_and_config_is_in_the_wheel() -> None:

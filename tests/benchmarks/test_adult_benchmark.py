@@ -26,7 +26,7 @@ def adult(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     import adult
 
     yield adult
-    for name in ("adult", "adult_report"):
+    for name in ("adult", "adult_report", "runs"):
         sys.modules.pop(name, None)
 
 
@@ -69,7 +69,7 @@ def pretend(adult: ModuleType, monkeypatch: pytest.MonkeyPatch, fail_on: str = "
             write_results(results(int(folder.name.removeprefix("seed-")), method), folder / "results.jsonl")
 
     baseline = Result("group-fairness/1", "income", "linear-standardised", "accuracy", "-", "-", 0, 0, 0, "test", 0.76, 0.76)
-    monkeypatch.setattr(adult, "_contextssl", command)
+    monkeypatch.setattr(adult.runs, "_contextssl", command)
     monkeypatch.setattr(adult, "build", lambda config: config)
     monkeypatch.setattr(
         adult,
@@ -146,7 +146,7 @@ def test_a_folder_of_another_configuration_is_refused(adult: ModuleType, monkeyp
 
 def test_a_failure_names_the_command_and_the_log(adult: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"contextssl train no_such_key=1 failed \(.*no_such_key.*\); .*x.log"):
-        adult._contextssl(["train", "no_such_key=1"], tmp_path / "x.log")
+        adult.runs._contextssl(["train", "no_such_key=1"], tmp_path / "x.log")
 
 
 def test_a_cell_is_the_mean_and_the_standard_deviation_over_seeds(adult: ModuleType, record: dict) -> None:
@@ -198,7 +198,7 @@ def test_the_figure_holds_four_panels_side_by_side(record: dict) -> None:
 
 
 def test_an_interval_over_no_seeds_is_no_interval(adult: ModuleType) -> None:
-    rows = adult._rows("adult_sex", results(0))
+    rows = adult.runs.averaged("adult_sex", results(0))
     assert all(row["mean"] is not None and math.isfinite(row["mean"]) for row in rows)
     assert "±" not in adult.table(rows, adult.main_lines())
 
