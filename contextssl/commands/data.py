@@ -10,20 +10,31 @@ from omegaconf import DictConfig, OmegaConf
 
 from contextssl.commands.configuration import ConfigurationError, build, config_groups, configs_folder, with_values
 
+ACTIONS = ("prepare", "verify", "info")
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; returns the exit code."""
-    names = config_groups()["data"]
     parser = argparse.ArgumentParser("contextssl data", description="Fetch, verify or describe the data of a domain.")
-    parser.add_argument("action", choices=["prepare", "verify", "info"])
-    parser.add_argument("name", help=", ".join(names))
+    parser.add_argument("action", choices=ACTIONS)
+    parser.add_argument("name", help=", ".join(config_groups()["data"]))
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="root=<folder or file>")
     options = parser.parse_args(arguments)
-    if options.name not in names:
-        raise ConfigurationError(f"unknown data set {options.name!r}: there are {', '.join(names)}")
-    config = OmegaConf.load(configs_folder() / "data" / f"{options.name}.yaml")
-    assert isinstance(config, DictConfig)
-    config = with_values(config, options.overrides)
-    said = build(config[options.action])(Path(config.root) if config.root else None)
-    print("\n".join(said) if isinstance(said, list) else said)
+    print("\n".join(act(options.action, options.name, options.overrides)))
     return 0
+
+
+def act(action: str, name: str, overrides: Sequence[str] = ()) -> list[str]:
+    """Prepare, verify or describe a data set; returns what is to be said about it, in lines.
+
+    Raises:
+        ConfigurationError: for a data set that is not there, and for keys it does not have.
+    """
+    names = config_groups()["data"]
+    if name not in names:
+        raise ConfigurationError(f"unknown data set {name!r}: there are {', '.join(names)}")
+    config = OmegaConf.load(configs_folder() / "data" / f"{name}.yaml")
+    assert isinstance(config, DictConfig)
+    config = with_values(config, overrides)
+    said = build(config[action])(Path(config.root) if config.root else None)
+    return said if isinstance(said, list) else [str(said)]

@@ -11,6 +11,7 @@ from contextssl.checkpoint import load_weights
 from contextssl.commands.configuration import ConfigurationError, build, saved_config
 from contextssl.commands.console import log_to
 from contextssl.evaluation.results import Result, write_results
+from contextssl.reporting.pictures import remove_pictures
 from contextssl.run import Run
 from contextssl.seeding import seed_globals
 from contextssl.training import choose_device
@@ -44,7 +45,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def evaluate(run: Run, overrides: Sequence[str] = (), own_configs: Path | None = None) -> list[Result]:
-    """Rebuild the run's domain and method, load its newest weights, and write what its protocols measure."""
+    """Rebuild the run's domain and method, load its newest weights, draw its pictures, and write what its protocols measure.
+
+    Pictures come first: they take seconds, and what is wrong with one should not cost the minutes of the protocols.
+    """
     config = saved_config(run.config, overrides, own_configs)
     seed_globals(config.seed)
     adapter = build(config.domain)
@@ -52,6 +56,10 @@ def evaluate(run: Run, overrides: Sequence[str] = (), own_configs: Path | None =
     load_weights(method, run.folder)
     method.to(choose_device(config.device)).eval()
     bank = build(config.evaluation.bank)(method, adapter, training_seed=config.seed)
+    remove_pictures(run.folder / "figures")
+    for name, picture in config.evaluation.get("pictures", {}).items():  # runs of before there were pictures have no such key
+        LOG.info("picture %s", name)
+        build(picture)(bank, run.folder / "figures")
     rows: list[Result] = []
     for name, protocol in config.evaluation.protocols.items():
         LOG.info("protocol %s", name)

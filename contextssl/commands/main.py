@@ -19,7 +19,7 @@ VERBS = {
     "compare": ("compare", "differences between two runs"),
     "data": ("data", "fetch, verify or describe data"),
     "doctor": ("doctor", "check this installation"),
-    "demo": ("demo", "train, evaluate and report on UCI Adult in a few minutes"),
+    "demo": ("demo", "make data, train, evaluate and report, in a few minutes"),
 }
 HELP = (
     "usage: contextssl VERB ...\n\n"

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from contextssl.actions import Environment
 from contextssl.adapter import DomainAdapter, LabelledData, Split
+from contextssl.adapters.relative import relative_action
 from contextssl.batch import Transitions
 from contextssl.context import ConditionedEncoder
 from contextssl.evaluation.controls import Control, noise_actions, shuffled_actions, wrong_environment
@@ -150,9 +151,35 @@ class EmbeddingBank:
             self._embeddings.popitem(last=False)
         return found
 
+    def predictions(self, cell: Cell, split: Split, pairs: Tensor, bits: int | None = None) -> Tensor:
+        """[P, E] what is predicted of views y from views x and the actions between them, told as the cell says (z^r).
+
+        Args:
+            cell: as for `conditioned`.
+            split: whose rows.
+            pairs: [P, 2] row numbers of x and y.
+            bits: as for `embeddings`.
+        """
+        if cell == FEATURES:
+            raise ValueError(f"encoder features predict nothing: leave out the cell {cell}")
+        features, latent = self.features(split), self.labelled(split).latent.to(self.device)
+        conditioned = self.conditioned(cell)
+        if bits is not None:
+            conditioned = conditioned.quantised(bits, self.embeddings(cell, Split.TRAIN))
+
+        def query(rows: Tensor) -> Tensor:
+            x, y = rows.unbind(1)
+            action = relative_action(self.adapter.actions, latent[x], latent[y]).float()
+            return conditioned.embed_features(features[x], action)
+
+        return _finite(self._in_pieces(query, pairs.to(self.device), self._num_queries), f"predictions after {cell}")
+
     def conditioned(self, cell: Cell) -> ConditionedEncoder:
-        """The encoder conditioned on the cell's context, for queries with actions."""
-        cell = self._equivalent(cell)
+        """The encoder conditioned on the cell's context, for queries with actions.
+
+        After no context a query's action is told as the cell's environment says; in `EMPTY`, all of it.
+        """
+        cell = self._resolved(cell)
         if cell not in self._conditioned:
             with torch.inference_mode(), _evaluating(self.method):
                 self._conditioned[cell] = self._condition(cell)
@@ -183,9 +210,11 @@ class EmbeddingBank:
         return bool(environment.groups) and control in (Control.SHUFFLED, Control.NOISE)
 
     def _equivalent(self, cell: Cell) -> Cell:
-        """The cell that has the same embeddings: a wrong group is another environment's true context."""
-        if cell.length == 0:
-            return EMPTY
+        """The cell that has the same embeddings of items without actions: after no context, none is told anything."""
+        return EMPTY if cell.length == 0 else self._resolved(cell)
+
+    def _resolved(self, cell: Cell) -> Cell:
+        """The cell that tells the same: a wrong group is another environment's true context."""
         if cell.control != Control.WRONG_GROUP:
             return cell
         wrong = wrong_environment(self.adapter.actions.environment(cell.environment), self.adapter.actions)
@@ -197,9 +226,9 @@ class EmbeddingBank:
         method, context = self._contextual(), self.context(cell.draw)
         if cell.length > self.longest:
             raise ValueError(f"context length {cell.length} is beyond this bank's longest, {self.longest}")
-        if cell == EMPTY:
-            return method.condition_features(context.first(0), self.environments[0])
-        environment = self.adapter.actions.environment(cell.environment)
+        environment = self.adapter.actions.environment("all" if cell in (EMPTY, FEATURES) else cell.environment)
+        if cell.length == 0:
+            return method.condition_features(context.first(0), environment)
         if cell.control == Control.TRUE:
             longest = Cell(cell.environment, cell.control, self.longest, cell.draw)
             if cell != longest:
@@ -224,10 +253,13 @@ class EmbeddingBank:
         conditioned = self.conditioned(cell)
         if bits is not None:
             conditioned = conditioned.quantised(bits, self.embeddings(cell, Split.TRAIN))
-        # Attention of 1,024 queries to a long context still fits the cache of a CPU; 4,096 take twice the time a row.
-        size = 1024 if self.device.type == "cpu" else 2**16
-        embeddings = self._in_pieces(lambda rows: conditioned.embed_features(rows), self.features(split), size)
+        embeddings = self._in_pieces(lambda rows: conditioned.embed_features(rows), self.features(split), self._num_queries)
         return _finite(embeddings, f"embeddings of the {split} split after {cell}")
+
+    @property
+    def _num_queries(self) -> int:
+        """At once: attention of 1,024 to a long context still fits the cache of a CPU; 4,096 take twice the time a row."""
+        return 1024 if self.device.type == "cpu" else 2**16
 
     def _in_pieces(self, function: Callable[[Tensor], Tensor], rows: Tensor, size: int) -> Tensor:
         """`function` of a few rows at a time, without gradient, as an ordinary float32 tensor that probes may train on."""

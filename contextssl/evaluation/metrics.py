@@ -26,14 +26,22 @@ def r2_pooled(truth: Tensor, prediction: Tensor) -> Tensor:
 
 def r2_dim_mean(truth: Tensor, prediction: Tensor) -> Tensor:
     """[...] R2 of each coordinate of [..., N, K], averaged: scikit-learn's default."""
-    truth, prediction = truth.double(), prediction.double()
-    return _r2((truth - prediction).square().sum(-2), (truth - truth.mean(0)).square().sum(0)).mean(-1)
+    return _r2_by_coordinate(truth.double(), prediction.double()).mean(-1)
+
+
+def r2_max(truth: Tensor, prediction: Tensor) -> Tensor:
+    """[...] the largest R2 of a coordinate of [..., N, K]: whether anything at all was read."""
+    return _r2_by_coordinate(truth.double(), prediction.double()).amax(-1)
 
 
 def r2_varw(truth: Tensor, prediction: Tensor) -> Tensor:
     """[...] R2 with one mean per coordinate and one sum over all entries of [..., N, K]: weighted by variance."""
     truth, prediction = truth.double(), prediction.double()
     return _r2((truth - prediction).square().sum((-2, -1)), (truth - truth.mean(0)).square().sum())
+
+
+def _r2_by_coordinate(truth: Tensor, prediction: Tensor) -> Tensor:
+    return _r2((truth - prediction).square().sum(-2), (truth - truth.mean(0)).square().sum(0))
 
 
 def _r2(residual: Tensor, total: Tensor) -> Tensor:

@@ -142,14 +142,16 @@ class MLPProbe:
 
     def _one(self, parts: Parts, target: Labels) -> Tensor:
         if target.num_classes is not None:
-            return _forward(self._train(parts, target.fit[: self.num_train], target.choose, target.num_classes), parts.report)
+            return network_outputs(
+                self._train(parts, target.fit[: self.num_train], target.choose, target.num_classes), parts.report
+            )
         mean, scale = target.moments
         values, choose = (target.fit[: self.num_train] - mean) / scale, (target.choose - mean) / scale
-        return _forward(self._train(parts, values, choose, values.shape[1]), parts.report) * scale + mean
+        return network_outputs(self._train(parts, values, choose, values.shape[1]), parts.report) * scale + mean
 
     def _train(self, parts: Parts, values: Tensor, choose: Tensor, out_dim: int) -> list[Tensor]:
         generator = torch.Generator().manual_seed(self.seed)
-        parameters = self._initial(parts.fit, out_dim, generator)
+        parameters = initial_network(parts.fit, (*self.hidden_dims, out_dim), generator)
         rows = parts.fit.shape[1]
         optimizer = torch.optim.Adam(parameters, lr=self.learning_rate, fused=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs * -(-rows // self.batch_size))
@@ -158,35 +160,39 @@ class MLPProbe:
             order = torch.randperm(rows, generator=generator).to(values.device)
             for batch in order.split(self.batch_size):
                 optimizer.zero_grad()
-                _losses(_forward(parameters, parts.fit[:, batch]), values[batch]).sum().backward()
+                losses(network_outputs(parameters, parts.fit[:, batch]), values[batch]).sum().backward()
                 optimizer.step()
                 schedule.step()
             with torch.no_grad():
-                loss = _losses(_forward(parameters, parts.choose), choose)
+                loss = losses(network_outputs(parameters, parts.choose), choose)
                 better = loss < best_loss
                 best_loss = torch.where(better, loss, best_loss)
                 for kept, parameter in zip(best, parameters, strict=True):
                     kept[better] = parameter.detach()[better]
         return best
 
-    def _initial(self, x: Tensor, out_dim: int, generator: torch.Generator) -> list[Tensor]:
-        """Weights [C, in, out] and biases [C, 1, out] as torch's Linear draws them, the same in every cell."""
-        widths, parameters = (x.shape[-1], *self.hidden_dims, out_dim), []
-        for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
-            for rows in (fan_in, 1):
-                values = (torch.rand(1, rows, fan_out, generator=generator) * 2 - 1) / fan_in**0.5
-                parameters.append(values.to(x).repeat(len(x), 1, 1).requires_grad_())
-        return parameters
+
+def initial_network(x: Tensor, dims: Sequence[int], generator: torch.Generator) -> list[Tensor]:
+    """Weights [C, in, out] and biases [C, 1, out] of layers from inputs [C, N, E] through widths `dims`.
+
+    Drawn as torch's Linear draws them, the same in every cell.
+    """
+    widths, parameters = (x.shape[-1], *dims), []
+    for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
+        for rows in (fan_in, 1):
+            values = (torch.rand(1, rows, fan_out, generator=generator) * 2 - 1) / fan_in**0.5
+            parameters.append(values.to(x).repeat(len(x), 1, 1).requires_grad_())
+    return parameters
 
 
-def _forward(parameters: list[Tensor], x: Tensor) -> Tensor:
+def network_outputs(parameters: list[Tensor], x: Tensor) -> Tensor:
     """[C, N, E] -> [C, N, K] through the layers (weight, bias, weight, bias...) of each cell's own network."""
     for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
         x = torch.baddbmm(bias, x, weight).relu()
     return torch.baddbmm(parameters[-1], x, parameters[-2])
 
 
-def _losses(outputs: Tensor, values: Tensor) -> Tensor:
+def losses(outputs: Tensor, values: Tensor) -> Tensor:
     """[C] mean cross-entropy for labels [N], mean squared error for values [N, K]."""
     if values.is_floating_point():
         return (outputs - values).square().mean((1, 2))
@@ -199,15 +205,22 @@ class NearestNeighbours:
     """The mean of the k nearest rows by cosine: class shares, or values. Nothing to fit and nothing to choose.
 
     Distances are those of raw embeddings, so it shows what dominates them.
+
+    Attributes:
+        k: number of neighbours.
+        num_train: at most so many rows to look among.
+        temperature: neighbours weigh exp(cosine / temperature); as much as each other when None. The paper's monitor has
+            k = 200 and temperature .1 (protocol 6.7).
     """
 
     k: int = 10
     num_train: int = 4096
+    temperature: float | None = None
 
     @property
     def name(self) -> str:
-        """`knn-10` for ten neighbours."""
-        return f"knn-{self.k}"
+        """`knn-10` for ten neighbours, `knn-10-weighted` with a temperature."""
+        return f"knn-{self.k}" + ("" if self.temperature is None else "-weighted")
 
     def outputs(self, parts: Parts, targets: Sequence[Labels]) -> list[Tensor]:
         """See `Probe`. Neighbours are found once for all targets."""
@@ -221,6 +234,17 @@ class NearestNeighbours:
 
     def _cell(self, fit: Tensor, report: Tensor, values: list[Tensor]) -> list[Tensor]:
         bank = F.normalize(fit, dim=-1)
-        similarities = (rows @ bank.T for rows in F.normalize(report, dim=-1).split(2048))
-        nearest = torch.cat([similarity.topk(min(self.k, len(bank)), dim=-1).indices for similarity in similarities])
-        return [value[nearest].mean(1) for value in values]
+        pieces = [self._neighbours(rows @ bank.T) for rows in F.normalize(report, dim=-1).split(2048)]
+        return [torch.cat([self._mean(value[nearest], similarity) for similarity, nearest in pieces]) for value in values]
+
+    def _neighbours(self, similarity: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines [M, k] and rows [M, k] of the nearest."""
+        found, nearest = similarity.topk(min(self.k, similarity.shape[1]), dim=-1)
+        return found, nearest
+
+    def _mean(self, values: Tensor, similarity: Tensor) -> Tensor:
+        """[M, K] of neighbours' values [M, k, K]."""
+        if self.temperature is None:
+            return values.mean(1)
+        weight = (similarity / self.temperature).softmax(-1)
+        return (weight.unsqueeze(-1) * values).sum(1)

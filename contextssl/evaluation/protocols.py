@@ -1,38 +1,29 @@
-"""Named, versioned read-out protocols: from a bank of embeddings to results.
+"""Named, versioned protocols that read targets of single items out of a bank of embeddings.
 
-A protocol's id changes its version whenever its numbers could change. C cells, M reported rows, K outputs.
+A protocol's id changes its version whenever its numbers could change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import groupby
 
 import torch
 from torch import Tensor
 
-from contextssl.adapter import ProbeTarget, Split
-from contextssl.evaluation.embeddings import FEATURES, Cell, EmbeddingBank
-from contextssl.evaluation.metrics import (
-    Metric,
-    accuracy,
-    auroc,
-    balanced_accuracy,
-    constant_floor,
-    r2_dim_mean,
-    r2_pooled,
-    r2_varw,
-)
-from contextssl.evaluation.probe import Labels, LinearProbe, MLPProbe, NearestNeighbours, Parts, Probe
-from contextssl.evaluation.results import Result
+from contextssl.actions import ActionSpace
+from contextssl.adapter import LabelledData, ProbeTarget, Split
+from contextssl.evaluation.cells import Cells
+from contextssl.evaluation.embeddings import Cell, EmbeddingBank
+from contextssl.evaluation.metrics import Metric, r2_max
+from contextssl.evaluation.probe import LinearProbe, MLPProbe, NearestNeighbours, Probe
+from contextssl.evaluation.readouts import VALUE_METRICS, Readout, ReadoutBase, Sample, Samples, picked
 from contextssl.evaluation.strong import GradientBoosting, KernelRidge
+
+__all__ = ["ATTRIBUTE_PROBE", "STANDARD_PROBES", "STRONGEST_PROBE", "Readout", "ReadoutProtocol", "strongest_probe"]
 
 ATTRIBUTE_PROBE = "attribute-probe/1"
 STRONGEST_PROBE = "strongest-probe/1"
-
-CLASS_METRICS: dict[str, Metric] = {"accuracy": accuracy, "balanced_accuracy": balanced_accuracy}
-VALUE_METRICS: dict[str, Metric] = {"r2_pooled": r2_pooled, "r2_dim_mean": r2_dim_mean, "r2_varw": r2_varw}
 
 STANDARD_PROBES: tuple[Probe, ...] = (
     LinearProbe(),
@@ -44,48 +35,8 @@ STANDARD_PROBES: tuple[Probe, ...] = (
 
 
 @dataclass(frozen=True)
-class Readout:
-    """What one probe said about one target in several cells: what metrics, fairness measures and plots start from.
-
-    Attributes:
-        cells: C of them.
-        target: the target as it was fitted, its values on the reported rows.
-        probe: its name in tables, with the number of bits when embeddings were quantised.
-        outputs: [C, M, K] class scores or values.
-        fitted: the target's values on the rows the probe was fitted on, for floors.
-    """
-
-    cells: tuple[Cell, ...]
-    target: ProbeTarget
-    probe: str
-    outputs: Tensor
-    fitted: Tensor
-
-    @property
-    def predictions(self) -> Tensor:
-        """[C, M] labels, or [C, M, K] values."""
-        return self.outputs if self.target.num_classes is None else self.outputs.argmax(-1)
-
-    @property
-    def score(self) -> Tensor:
-        """[C, M] how much class 1 is preferred to class 0, for targets of two classes."""
-        return self.outputs[..., 1] - self.outputs[..., 0]
-
-    def measurements(self) -> Iterator[tuple[str, Tensor, float]]:
-        """Every metric's name, its values [C] and its floor."""
-        truth, classes = self.target.values, self.target.num_classes
-        for name, metric in (VALUE_METRICS if classes is None else CLASS_METRICS).items():
-            yield name, metric(truth, self.predictions), constant_floor(self.fitted, truth, metric)
-        if classes == 2:
-            yield "auroc", auroc(truth, self.score), 0.5
-
-
-@dataclass(frozen=True)
-class ReadoutProtocol:
-    """Every target, read by every probe, in every cell. Fit on train, choose on validation, report on `split`.
-
-    With `split` validation, for choosing recipes without looking at the test split, a tenth of the training items
-    takes the place of validation.
+class ReadoutProtocol(ReadoutBase):
+    """Targets of single items: classification and individual latents (protocol 6.2, 6.3), from features and embeddings.
 
     `attribute-probe/1`: targets are attributes of single items. Logistic regression and ridge use up to 50,000
     training rows, MLP probes 8,192 rows and 20 epochs, neighbours 4,096; validation up to 2,048. All rows of the split
@@ -96,119 +47,76 @@ class ReadoutProtocol:
     most 4,096 rows; encoder features are left out.
 
     Attributes:
-        name: protocol id and version.
-        probes: what reads.
-        targets: names of targets, all when None.
-        split: what to report on.
-        bits: precisions of the embeddings, None for float32. Features are never quantised.
-        cells: which cells, the bank's own when None.
+        targets: their names, all when None.
+        functions: in place of a group's own parameters read all functions of them (`Group.functions`) where there are
+            more, as target `<group>_functions`, scored by the best read one too (`r2_max`): an embedding is free of a
+            group only when it is free of all of them.
         num_train, num_choose, num_report: at most so many rows, drawn at random; None for all.
-        seed: of those draws.
-        memory: bytes of embeddings that the probes of one batch of cells may hold.
     """
 
     name: str = ATTRIBUTE_PROBE
     probes: tuple[Probe, ...] = STANDARD_PROBES
     targets: tuple[str, ...] | None = None
-    split: Split = Split.TEST
-    bits: tuple[int | None, ...] = (None,)
-    cells: tuple[Cell, ...] | None = None
+    functions: bool = False
     num_train: int | None = 50_000
     num_choose: int | None = 2048
     num_report: int | None = None
-    seed: int = 0
-    memory: int = 2**30
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "split", Split(self.split))  # configs give it as a word
-
-    def __call__(self, bank: EmbeddingBank) -> Iterator[Result]:
-        """One result for each cell, target, probe and metric."""
-        for readout in self.readouts(bank):
-            yield from self.results(bank, readout)
-
-    def results(self, bank: EmbeddingBank, readout: Readout) -> Iterator[Result]:
-        """The readout's metrics as rows."""
-        for metric, values, floor in readout.measurements():
-            for cell, value in zip(readout.cells, values.tolist(), strict=True):
-                yield Result(
-                    protocol=self.name,
-                    target=readout.target.name,
-                    probe=readout.probe,
-                    metric=metric,
-                    environment=cell.environment,
-                    control=str(cell.control),
-                    context_length=cell.length,
-                    context_draw=cell.draw,
-                    seed=bank.training_seed,
-                    split=str(self.split),
-                    value=value,
-                    floor=floor,
-                    method=bank.method_name,
-                )
-
-    def readouts(self, bank: EmbeddingBank) -> Iterator[Readout]:
-        """What every probe says, before any metric."""
-        rows = self._rows(bank)
-        chosen = bank.cells if self.cells is None else self.cells
-        for bits in self.bits:
-            cells = [cell for cell in chosen if bits is None or cell != FEATURES]
-            for batch in self._batches(bank, cells, rows):
-                parts = Parts(*(self._stack(bank, batch, split, picked, bits) for split, picked in rows))
-                yield from self._read(bank, batch, parts, rows, bits)
-
-    def _read(
-        self, bank: EmbeddingBank, batch: tuple[Cell, ...], parts: Parts, rows: list[tuple[Split, Tensor]], bits: int | None
-    ) -> Iterator[Readout]:
-        names = self.targets or tuple(target.name for target in bank.labelled(Split.TRAIN).targets)
-        targets = [[_picked(bank.labelled(split).target(name), picked) for split, picked in rows] for name in names]
-        labels = [Labels(fit.values, choose.values, fit.num_classes) for fit, choose, _ in targets]
-        for probe in self.probes:
-            name = probe.name if bits is None else f"{probe.name}-{bits}bit"
-            for (fit, _, report), outputs in zip(targets, probe.outputs(parts, labels), strict=True):
-                yield Readout(batch, report, name, outputs, fit.values)
-
-    def _rows(self, bank: EmbeddingBank) -> list[tuple[Split, Tensor]]:
-        """Split and row numbers to fit on, to choose on and to report on; the first in random order."""
-        generator = torch.Generator().manual_seed(self.seed)
-        train = torch.randperm(len(bank.labelled(Split.TRAIN)), generator=generator)
-        if self.split is Split.TEST:
-            choose_split, choose = Split.VALIDATION, torch.randperm(len(bank.labelled(Split.VALIDATION)), generator=generator)
-        else:
-            item = bank.labelled(Split.TRAIN).item.cpu()
-            items = item.unique()
-            kept_back = items[torch.randperm(len(items), generator=generator)[: max(1, len(items) // 10)]]
-            aside = torch.isin(item[train], kept_back)
-            choose_split, choose, train = Split.TRAIN, train[aside], train[~aside]
+    def samples(self, bank: EmbeddingBank) -> Samples:
+        """Row numbers, the first ones of a random order."""
+        draws = torch.Generator().manual_seed(self.seed)
+        fit, choose = self._partition(bank, draws)
         report = torch.arange(len(bank.labelled(self.split)))
         if self.num_report is not None and self.num_report < len(report):
-            report = torch.randperm(len(report), generator=generator)[: self.num_report].sort().values
-        limited = [(Split.TRAIN, train[: self.num_train]), (choose_split, choose[: self.num_choose]), (self.split, report)]
-        return [(split, picked.to(bank.device)) for split, picked in limited]
+            report = torch.randperm(len(report), generator=draws)[: self.num_report].sort().values
+        return (
+            Sample(fit.split, fit.rows[: self.num_train].to(bank.device)),
+            Sample(choose.split, choose.rows[: self.num_choose].to(bank.device)),
+            Sample(self.split, report.to(bank.device)),
+        )
 
-    def _batches(self, bank: EmbeddingBank, cells: list[Cell], rows: list[tuple[Split, Tensor]]) -> Iterator[tuple[Cell, ...]]:
-        """Cells of one width, few enough for the memory."""
-        num_rows = sum(len(picked) for _, picked in rows)
-        for _, group in groupby(cells, key=lambda cell: cell == FEATURES):
-            alike = list(group)
-            width = bank.embeddings(alike[0], self.split).shape[1]
-            size = max(1, self.memory // (4 * num_rows * width))
-            yield from (tuple(alike[start : start + size]) for start in range(0, len(alike), size))
+    def inputs(self, bank: EmbeddingBank, cell: Cell, sample: Sample, bits: int | None) -> Tensor:
+        """[N, E] embeddings, or features."""
+        return bank.embeddings(cell, sample.split, bits)[sample.rows]
 
-    @staticmethod
-    def _stack(bank: EmbeddingBank, cells: tuple[Cell, ...], split: Split, picked: Tensor, bits: int | None) -> Tensor:
-        return torch.stack([bank.embeddings(cell, split, bits)[picked] for cell in cells])
+    def truth(self, bank: EmbeddingBank, cell: Cell, sample: Sample) -> tuple[ProbeTarget, ...]:
+        """The adapter's own targets, or the functions of its groups."""
+        data = bank.labelled(sample.split)
+        names = self.targets or tuple(target.name for target in bank.labelled(Split.TRAIN).targets)
+        found = [data.target(name) for name in names]
+        if self.functions:
+            found = [_functions(bank.adapter.actions, data, target) for target in found]
+        return tuple(picked(target, sample.rows) for target in found)
+
+    @property
+    def value_metrics(self) -> Mapping[str, Metric]:
+        """The three R2; for functions the R2 of the best read one as well."""
+        return VALUE_METRICS | {"r2_max": r2_max} if self.functions else VALUE_METRICS
 
 
-def strongest_probe(bits: tuple[int | None, ...] = (None, 6, 4), cells: tuple[Cell, ...] | None = None) -> ReadoutProtocol:
+def strongest_probe(
+    bits: tuple[int | None, ...] = (None, 6, 4), cells: Cells = None, functions: bool = False, boosting: bool = True,
+    num_train: int = 2048,
+) -> ReadoutProtocol:  # fmt: skip
     """`strongest-probe/1`: what the strongest probes read, at full and at finite precision.
 
     It takes seconds a cell: give it a few cells, such as the longest contexts.
+
+    Args:
+        bits: precisions of the embeddings, None for float32.
+        cells: which cells.
+        functions: as in `ReadoutProtocol`; the kernel probe then chooses its settings for each function.
+        boosting: whether to boost too, one model for each coordinate of a target.
+        num_train: rows of the kernel; its time grows with their third power.
     """
-    return ReadoutProtocol(
-        name=STRONGEST_PROBE, probes=(KernelRidge(), GradientBoosting()), bits=bits, cells=cells, num_report=4096
-    )
+    kernel: Probe = KernelRidge(num_train=num_train, by_coordinate=functions)
+    probes = (kernel, GradientBoosting()) if boosting else (kernel,)
+    return ReadoutProtocol(name=STRONGEST_PROBE, probes=probes, bits=bits, cells=cells, functions=functions, num_report=4096)
 
 
-def _picked(target: ProbeTarget, rows: Tensor) -> ProbeTarget:
-    return ProbeTarget(target.name, target.values.to(rows.device)[rows], target.num_classes, target.group)
+def _functions(actions: ActionSpace, data: LabelledData, target: ProbeTarget) -> ProbeTarget:
+    """All functions of the target's group instead of the target, if there are more of them than parameters."""
+    if target.group is None or (group := actions.group(target.group)).num_functions == group.latent_dim:
+        return target
+    latent = data.latent[:, actions.latent_slice(group.name)]
+    return ProbeTarget(f"{group.name}_functions", group.functions(latent).float(), group=group.name)

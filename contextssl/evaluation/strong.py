@@ -35,12 +35,14 @@ def whiten(parts: Parts) -> Parts:
 class KernelRidge:
     """Ridge regression with a Gaussian kernel on fully whitened embeddings; classes are regressed one against the rest.
 
-    Bandwidth, in units of the square root of twice the width, and ridge are chosen on the rows to choose on.
+    Bandwidth, in units of the square root of twice the width, and ridge are chosen on the rows to choose on: for each
+    target, or for each coordinate of a target by itself.
     """
 
     bandwidths: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     ridges: tuple[float, ...] = (1e-6, 1e-4, 1e-2, 1.0)
     num_train: int = 2048
+    by_coordinate: bool = False
 
     @property
     def name(self) -> str:
@@ -55,21 +57,29 @@ class KernelRidge:
         return [torch.stack(outputs) for outputs in zip(*by_cell, strict=True)]
 
     def _cell(self, parts: Parts, targets: Sequence[Labels]) -> list[Tensor]:
+        """One factorisation for each bandwidth and ridge serves all coordinates of all targets."""
         fit, choose, report = parts.fit[0], parts.choose[0], parts.report[0]
-        best: list[tuple[float, Tensor]] = [(np.inf, torch.empty(0))] * len(targets)
+        found = [_as_values(target, self.num_train) for target in targets]
+        values, chosen = (torch.cat(part, dim=1) for part in zip(*found, strict=True))
+        widths, offset = [part.shape[1] for part, _ in found], values.mean(0)
+        best_error, best = values.new_full((values.shape[1],), torch.inf), values.new_zeros(len(report), values.shape[1])
         for bandwidth in self.bandwidths:
             gamma = 1 / (2 * fit.shape[1] * bandwidth**2)
-            eigenvalues, vectors = torch.linalg.eigh(_kernel(fit, fit, gamma))
-            to_choose, to_report = _kernel(choose, fit, gamma), _kernel(report, fit, gamma)
-            for index, target in enumerate(targets):
-                values, chosen = _as_values(target, self.num_train)
-                offset = values.mean(0)
-                for ridge in self.ridges:
-                    dual = vectors @ ((vectors.T @ (values - offset)) / (eigenvalues + ridge * len(fit)).unsqueeze(1))
-                    error = float((to_choose @ dual + offset - chosen).square().mean())
-                    if error < best[index][0]:
-                        best[index] = (error, to_report @ dual + offset)
-        return [outputs.float() for _, outputs in best]
+            kernel, to_choose, to_report = (_kernel(rows, fit, gamma) for rows in (fit, choose, report))
+            for ridge in self.ridges:
+                ridged = kernel + torch.diag(kernel.new_full((len(fit),), ridge * len(fit)))
+                dual = torch.cholesky_solve(values - offset, torch.linalg.cholesky(ridged))
+                error = self._errors((to_choose @ dual + offset - chosen).square().mean(0), widths)
+                better = error < best_error
+                best_error = torch.where(better, error, best_error)
+                best[:, better] = to_report @ dual[:, better] + offset[better]
+        return [outputs.float() for outputs in best.split(widths, dim=1)]
+
+    def _errors(self, error: Tensor, widths: list[int]) -> Tensor:
+        """[K] what settings are chosen by: each coordinate's own error, or that of its target."""
+        if self.by_coordinate:
+            return error
+        return torch.cat([own.mean().expand_as(own) for own in error.split(widths)])
 
 
 def _kernel(a: Tensor, b: Tensor, gamma: float) -> Tensor:

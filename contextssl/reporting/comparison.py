@@ -68,9 +68,9 @@ def lookup(study: Study, contender: Contender, readout: Readout, exact: bool = F
 
 
 def columns(study: Study) -> list[Readout]:
-    """What methods are compared on: utility and fairness of each target, leakage of each group by every probe."""
+    """What methods are compared on: utility and fairness of each target, what every probe reads of each group."""
     found = []
-    for target in study.targets:
+    for target in study.headline_targets:
         if study.group_of(target) is None:
             measured = study.own.loc[study.own["target"] == target, "metric"]
             wanted = [
@@ -78,7 +78,7 @@ def columns(study: Study) -> list[Readout]:
                 *(metric for base in ("auroc", *_FAIRNESS) for metric in names.versions_of(base, measured)),
             ]
             found += [study.readout(target, metric) for metric in dict.fromkeys(wanted)]
-    for target in study.targets:
+    for target in study.headline_targets:
         if study.group_of(target) is not None:
             found += study.readouts(target) or [study.readout(target)]
     return found
@@ -103,8 +103,8 @@ def comparison_table(study: Study) -> Table:
 
 def _heading(study: Study, readout: Readout) -> tuple[str, str]:
     if study.group_of(readout.target) is None:
-        return readout.target, names.metric_name(readout.metric)
-    return f"{readout.target} {names.metric_name(readout.metric)}", names.probe_name(readout.probe)
+        return names.target_name(readout.target), names.metric_name(readout.metric)
+    return f"{names.target_name(readout.target)} {names.metric_name(readout.metric)}", names.probe_name(readout.probe)
 
 
 def _cell(row: pd.Series | None) -> Cell:

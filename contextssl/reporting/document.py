@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from contextssl.reporting.pictures import Picture
 from contextssl.reporting.tables import Table
 
 
@@ -61,7 +62,7 @@ class Listing:
     summary: str | None = None
 
 
-Block = Paragraph | Notices | Figure | CaptionedTable | Listing
+Block = Paragraph | Notices | Figure | Picture | CaptionedTable | Listing
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,12 @@ from contextssl.reporting.style import (
     label_lines,
     label_points,
     panel,
+    panel_row,
     set_ticks,
 )
 from contextssl.reporting.summary import Readout, Study
 
+_BAND_REACH = 0.3  # how far bands may stretch the axis, as a share of what means and floors span
 CONTROL_MARKERS = {"shuffled": "x", "noise": "+", "wrong-group": "1"}
 
 
@@ -37,26 +39,50 @@ def context_curves(study: Study, readout: Readout, note: str | None = None) -> F
     """Metric against context length: a line with its interval per environment, the floor dashed, controls as marks."""
     with house_style():
         what = names.metric_name(readout.metric)
-        title = what if readout.target == "-" else f"{readout.target}: {what}"
+        title = what if readout.target == "-" else f"{names.target_name(readout.target)}: {what}"
         better = "lower is fairer" if names.lower_is_better(readout.metric) else ""
         probe = "" if readout.probe == "-" else f"{names.probe_name(readout.probe)} probe"
         figure, axes = panel(title, ", ".join(part for part in (probe, better) if part), note)
-        labels = _environment_lines(axes, study, readout) + _reference_lines(axes, study, readout)
-        _control_marks(axes, study, readout)
-        _set_limits(axes, study, readout)
-        label_lines(axes, labels)
-        axes.set_xticks(range(len(study.lengths)), [str(length) for length in study.lengths])
-        axes.set_xlim(-0.25, len(study.lengths) - 0.6)
-        axes.set_xlabel("context tokens")
-        _finish(axes)
+        labels = _environment_lines(axes, study, readout, study.environments)
+        labels += _floor_line(axes, study, readout) + _encoder_line(axes, study, readout)
+        _control_key(axes, _control_marks(axes, study, readout, study.environments))
+        _length_axis(axes, study, readout, labels)
     return figure
 
 
-def _environment_lines(axes: Axes, study: Study, readout: Readout) -> list[LineLabel]:
+def context_story(study: Study, readouts: Sequence[Readout], note: str | None = None) -> Figure:
+    """One panel for each read-out: a line per environment that tells something, the floor dashed, contexts that lie as marks."""
+    with house_style():
+        environments = study.telling
+        probes = names.join(
+            [f"{names.probe_name(probe)} probe" for probe in dict.fromkeys(readout.probe for readout in readouts)]
+        )
+        titles = [f"{names.target_name(readout.target)}: {names.metric_name(readout.metric)}" for readout in readouts]
+        figure, panels = panel_row(titles, probes, note)
+        seen: list[str] = []
+        for axes, readout in zip(panels, readouts, strict=True):
+            labels = _environment_lines(axes, study, readout, environments) + _floor_line(axes, study, readout)
+            seen += _control_marks(axes, study, readout, environments)
+            _length_axis(axes, study, readout, labels)
+        _control_key(panels[0], seen)
+    return figure
+
+
+def _length_axis(axes: Axes, study: Study, readout: Readout, labels: Sequence[LineLabel]) -> None:
+    """Limits, labels at the ends of lines, and one tick a context length."""
+    _set_limits(axes, study, readout)
+    label_lines(axes, labels)
+    axes.set_xticks(range(len(study.lengths)), [str(length) for length in study.lengths])
+    axes.set_xlim(-0.25, len(study.lengths) - 0.4)
+    axes.set_xlabel("context tokens")
+    _finish(axes)
+
+
+def _environment_lines(axes: Axes, study: Study, readout: Readout, environments: Sequence[str]) -> list[LineLabel]:
     """One line with markers and an interval band per environment; returns the labels for their ends."""
     labels = []
-    for position, environment in enumerate(study.environments):
-        cells = study.curve(readout, environment)
+    for environment in environments:
+        position, cells = study.environments.index(environment), study.curve(readout, environment)
         if cells.empty:
             continue
         colour, marker = _look(position)
@@ -68,40 +94,60 @@ def _environment_lines(axes: Axes, study: Study, readout: Readout) -> list[LineL
     return labels
 
 
-def _reference_lines(axes: Axes, study: Study, readout: Readout) -> list[LineLabel]:
-    """The floor, dashed, and what the context-free encoder features hold, dotted; returns their labels."""
-    labels = []
-    if (floor := study.floor(readout)) is not None:
-        axes.axhline(floor, color=SOFT, linewidth=0.9, dashes=(4, 2.5), zorder=0, label="floor")
-        labels.append(LineLabel(floor, f"floor {number(floor)}", SOFT))
+def _floor_line(axes: Axes, study: Study, readout: Readout) -> list[LineLabel]:
+    """What a constant predictor scores, dashed; returns its label."""
+    if (floor := study.floor(readout)) is None:
+        return []
+    axes.axhline(floor, color=SOFT, linewidth=0.9, dashes=(4, 2.5), zorder=0, label="floor")
+    return [LineLabel(floor, f"floor {number(floor)}", SOFT)]
+
+
+def _encoder_line(axes: Axes, study: Study, readout: Readout) -> list[LineLabel]:
+    """What the context-free encoder features hold, dotted; returns its label."""
     features = study.curve(readout, names.CONTEXT_FREE)["mean"]
-    if not features.empty:
-        value = float(features.iloc[0])
-        axes.axhline(value, color=SOFT, linewidth=0.9, linestyle=":", zorder=0, label="encoder")
-        labels.append(LineLabel(value, "encoder alone", SOFT))
-    return labels
+    if features.empty:
+        return []
+    value = float(features.iloc[0])
+    axes.axhline(value, color=SOFT, linewidth=0.9, linestyle=":", zorder=0, label="encoder")
+    return [LineLabel(value, "encoder alone", SOFT)]
 
 
-def _control_marks(axes: Axes, study: Study, readout: Readout) -> None:
-    """Marks for what is no true context, a little right of the lengths they belong to, with a key above the axes."""
-    seen: dict[str, Line2D] = {}
-    for position, environment in enumerate(study.environments):
-        for control, marker in CONTROL_MARKERS.items():
+def _control_marks(axes: Axes, study: Study, readout: Readout, environments: Sequence[str]) -> list[str]:
+    """Marks for what is no true context, a little right of the lengths they belong to; returns which controls there are."""
+    seen = []
+    for environment in environments:
+        position = study.environments.index(environment)
+        for control in CONTROL_MARKERS:
             cells = study.curve(readout, environment, control)
             cells = cells[cells["context_length"].isin(study.lengths)]
             if cells.empty:
                 continue
-            offset = 0.14 + 0.1 * list(CONTROL_MARKERS).index(control)
+            offset = 0.18 + 0.15 * list(CONTROL_MARKERS).index(control)
             x = [study.lengths.index(length) + offset for length in cells["context_length"]]
-            style: dict[str, Any] = {"linestyle": "none", "marker": marker, "markersize": 5.5, "markeredgewidth": 1.1}
-            axes.plot(x, cells["mean"], color=_look(position)[0], zorder=4, label=f"{environment} {control}", **style)
-            seen.setdefault(control, Line2D([], [], color=SOFT, label=names.control_name(control), **style))
-    if seen:
+            axes.plot(
+                x, cells["mean"], color=_look(position)[0], zorder=4, label=f"{environment} {control}", **_control_style(control)
+            )
+            seen.append(control)
+    return seen
+
+
+def _control_style(control: str) -> dict[str, Any]:
+    return {"linestyle": "none", "marker": CONTROL_MARKERS[control], "markersize": 5.5, "markeredgewidth": 1.1}
+
+
+def _control_key(axes: Axes, seen: Sequence[str]) -> None:
+    """The meaning of the controls' marks, above the axes."""
+    handles = [
+        Line2D([], [], color=SOFT, label=names.control_name(control), **_control_style(control))
+        for control in CONTROL_MARKERS
+        if control in seen
+    ]
+    if handles:
         axes.legend(
-            handles=[seen[control] for control in CONTROL_MARKERS if control in seen],
+            handles=handles,
             loc="lower left",
             bbox_to_anchor=(-0.03, 0.985),
-            ncols=len(seen),
+            ncols=len(handles),
             frameon=False,
             fontsize=6.2,
             labelcolor=SOFT,
@@ -114,13 +160,16 @@ def _control_marks(axes: Axes, study: Study, readout: Readout) -> None:
 def _set_limits(axes: Axes, study: Study, readout: Readout) -> None:
     """Room for all lines, bands, marks and the floor, the same for all probes; differences between groups start at zero."""
     rows = pd.concat([study.rows(other) for other in study.readouts(readout.target, readout.metric)])
-    values = rows[["mean", "low", "high", "floor"]].to_numpy(dtype=float)
-    if rows["mean"].max() <= 1:  # t intervals of bounded metrics may reach past the bound
-        values = values.clip(max=1)
-    values = values[np.isfinite(values)]
-    if not values.size:
+    drawn, bands = (rows[columns].to_numpy(dtype=float) for columns in (["mean", "floor"], ["low", "high"]))
+    if not np.isfinite(drawn).any():
         return
-    bottom, top = float(values.min()), float(values.max())
+    if rows["mean"].max() <= 1:  # t intervals of bounded metrics may reach past the bound
+        bands = bands.clip(max=1)
+    bottom, top = float(np.nanmin(drawn)), float(np.nanmax(drawn))
+    # The bands of two draws can be wider than everything there is to see: they are cut off.
+    reach = _BAND_REACH * max(top - bottom, 0.02)
+    bands = bands[np.isfinite(bands)].clip(bottom - reach, top + reach)
+    bottom, top = min([bottom, *bands]), max([top, *bands])
     if names.lower_is_better(readout.metric):
         bottom = min(bottom, 0.0)
     span = max(top - bottom, 0.02)

@@ -23,7 +23,8 @@ def counted(study: Study) -> str:
 def question(study: Study) -> str:
     """What the run asked: which groups were told, over which lengths, what was read out, on how many seeds."""
     drawn = counted(study)
-    read = f"Frozen probes read {names.join(study.targets) or 'nothing'}"
+    targets = [names.target_name(target) for target in study.headline_targets if study.readout(target).probe != "-"]
+    read = f"Frozen probes read {names.join(targets) or 'nothing'}"
     if not study.environments or not study.lengths:
         return f"{names.method_name(study.method)} was evaluated without contexts ({drawn}). {read} on the {study.split} split."
     told = names.join([names.environment_name(name) for name in study.environments], "or")
@@ -35,9 +36,9 @@ def question(study: Study) -> str:
 
 
 def answers(study: Study) -> list[str]:
-    """What happened, one paragraph for each target that measures a group, then one for each other target."""
+    """What happened, one paragraph for each group, then one for each target that measures none."""
     sentences = []
-    for target in study.targets:
+    for target in study.headline_targets:
         if len(study.lengths) < 2 or not study.environments:
             break
         sentences.append(_group_answer(study, target) if study.group_of(target) else _other_answer(study, target))
@@ -51,10 +52,8 @@ def _group_answer(study: Study, target: str) -> str:
         return ""
     floor = study.floor(readout)
     chance = f" (floor {number(floor)})" if floor is not None else ""
-    head = (
-        f"**{target}** – {names.metric_name(readout.metric)} of the {names.probe_name(readout.probe)} probe{chance}: {sentence}."
-    )
-    return f"{head} {_strongest(study, readout)}".strip()
+    head = f"**{names.target_name(target)}** – {names.metric_name(readout.metric)} of the {names.probe_name(readout.probe)} probe{chance}: {sentence}."
+    return " ".join(filter(None, (head, _strongest(study, readout), _any_function(study, target))))
 
 
 def _course(study: Study, readout: Readout, environment: str) -> str:
@@ -91,6 +90,21 @@ def _strongest(study: Study, readout: Readout) -> str:
     return f"The strongest of {count} probes, {names.probe_name(probe)}, still reads {number(value)} when {told}."
 
 
+def _any_function(study: Study, target: str) -> str:
+    """What is read of the best-read function of the group in the longest context that does not tell it, by precision."""
+    functions = f"{study.group_of(target)}_functions"
+    if functions not in study.targets:
+        return ""
+    measured = list(study.own.loc[study.own["target"] == functions, "metric"])
+    found = []
+    for readout in study.readouts(functions, "r2_max" if "r2_max" in measured else None):
+        cells = [study.cell(readout, environment, study.lengths[-1]) for environment in study.untold(target)]
+        if values := [float(cell["mean"]) for cell in cells if cell is not None]:
+            found.append((max(values), names.probe_name(readout.probe)))
+    read = names.join([f"{number(value)} ({probe})" for value, probe in sorted(found, reverse=True)])
+    return f"Of all functions of it, the one that is read best when it is not told reaches an R² of {read}." if found else ""
+
+
 def _other_answer(study: Study, target: str) -> str:
     parts = []
     measured = study.own.loc[study.own["target"] == target, "metric"]
@@ -98,14 +112,22 @@ def _other_answer(study: Study, target: str) -> str:
     fairness = [metric for base in bases for metric in names.versions_of(base, measured)]
     for metric in (study.metric(target), *fairness[:1]):
         readout = study.readout(target, metric)
-        cells = {name: study.cell(readout, name, study.lengths[-1]) for name in study.environments}
-        values = [f"{_bounds(cell)} {names.environment_name(name)}" for name, cell in cells.items() if cell is not None]
-        start = study.cell(readout, study.environments[0], study.lengths[0])
-        if values and start is not None:
+        ends, starts = (
+            [
+                (names.environment_name(name), cell)
+                for name in study.environments
+                if (cell := study.cell(readout, name, length)) is not None
+            ]
+            for length in (study.lengths[-1], study.lengths[0])
+        )
+        values, begins = ([f"{_bounds(cell)} {told}" for told, cell in cells] for cells in (ends, starts))
+        if len({float(cell["mean"]) for _, cell in starts}) == 1:  # where nothing is told, environments do not differ
+            begins = [_bounds(starts[0][1])]
+        if values and begins:
             parts.append(
-                f"{names.metric_name(metric)} {_bounds(start)} without context, {names.join(values)} at c = {study.lengths[-1]}"
+                f"{names.metric_name(metric)} {names.join(begins)} without context, {names.join(values)} at c = {study.lengths[-1]}"
             )
-    return f"**{target}** – {'; '.join(parts)}." if parts else ""
+    return f"**{names.target_name(target)}** – {'; '.join(parts)}." if parts else ""
 
 
 def cautions(study: Study) -> list[str]:
@@ -117,7 +139,7 @@ def cautions(study: Study) -> list[str]:
         found.append("One context draw only: how much another context would differ is unknown.")
     if study.split != "test":
         found.append(f"There are no test rows: all numbers are from the {study.split} split.")
-    for target in study.targets:
+    for target in study.headline_targets:
         if study.group_of(target) and len(study.lengths) > 1:
             readout = study.readout(target)
             found += _never_encoded(study, readout) + _no_effect(study, readout) + _alike(study, readout)
@@ -130,7 +152,7 @@ def _never_encoded(study: Study, readout: Readout) -> list[str]:
     if floor is None or start is None or start["mean"] - floor > 0.1:
         return []
     return [
-        f"{readout.target} is hardly readable even without context ({number(start['mean'])}, floor {number(floor)}): "
+        f"{names.target_name(readout.target)} is hardly readable even without context ({number(start['mean'])}, floor {number(floor)}): "
         "invariance to what was never encoded cannot be seen."
     ]
 
@@ -149,7 +171,7 @@ def _no_effect(study: Study, readout: Readout) -> list[str]:
         return []
     return [
         f"Telling {study.group_of(readout.target)} changes nothing that the {names.probe_name(readout.probe)} probe reads: "
-        f"the context has no effect on {readout.target}."
+        f"the context has no effect on {names.target_name(readout.target)}."
     ]
 
 
@@ -169,7 +191,7 @@ def _alike(study: Study, readout: Readout) -> list[str]:
         return []
     said = names.join([f"{control} ({value})" for control, value, _ in found])
     return [
-        f"On {readout.target}, {said} actions act like true ones ({found[0][2]}): "
+        f"On {names.target_name(readout.target)}, {said} actions act like true ones ({found[0][2]}): "
         "the model reads the presence of actions, not their values."
     ]
 
@@ -188,7 +210,7 @@ def _shrunk_only(study: Study, readout: Readout) -> list[str]:
                 kept.append(f"{names.probe_name(other.probe)} {number(cell['mean'])}")
         if kept:
             return [
-                f"{names.environment_name(environment).capitalize()}, {readout.target} falls to {number(last['mean'])} for the "
+                f"{names.environment_name(environment).capitalize()}, {names.target_name(readout.target)} falls to {number(last['mean'])} for the "
                 f"{names.probe_name(readout.probe)} probe, yet others read more: {names.join(kept)}."
             ]
     return []
@@ -202,7 +224,7 @@ def _drift(study: Study, readout: Readout) -> list[str]:
         if len(cells) > 2 and (back := float(cells["mean"].iloc[-1] - cells["mean"].min())) > 0.1:
             lowest = int(cells["context_length"].iloc[int(cells["mean"].argmin())])
             found.append(
-                f"{names.environment_name(environment).capitalize()}, {readout.target} comes back at long contexts: "
+                f"{names.environment_name(environment).capitalize()}, {names.target_name(readout.target)} comes back at long contexts: "
                 f"{number(back)} more at c = {study.lengths[-1]} than at c = {lowest}."
             )
     return found

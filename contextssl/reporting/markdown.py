@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 
 from contextssl.reporting.document import Block, CaptionedTable, Document, Figure, Listing, Notices, Paragraph
+from contextssl.reporting.pictures import Picture
 from contextssl.reporting.tables import to_markdown
 
 
@@ -29,6 +30,8 @@ def _block(block: Block) -> str:
                 for panel in panels
             )
             return f"{images}\n\n*{caption}*"
+        case Picture(name, description, caption, _):
+            return f'<img src="figures/{name}.png" alt="{html.escape(description)}" width="98%">\n\n*{caption}*'
         case CaptionedTable(table, caption):
             return f"*{caption}*\n\n{to_markdown(table)}"
         case Listing(text, summary):

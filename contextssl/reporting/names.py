@@ -15,6 +15,7 @@ _METRICS: dict[str, tuple[str, str, bool]] = {
     "auroc": ("AUROC", "probability that a positive row is ranked above a negative one; .500 is chance", False),
     "r2_pooled": ("pooled R²", "one mean over all coordinates of the target; a constant predictor may score above 0", False),
     "r2_dim_mean": ("mean R² per dimension", "R² of each coordinate, averaged", False),
+    "r2_max": ("best R² of a coordinate", "the largest R² of a coordinate: whether anything was read at all", False),
     "r2_varw": ("variance-weighted R²", "one R² over all coordinates, each with its own mean", False),
     "demographic_parity_difference": (
         "parity difference",
@@ -60,14 +61,16 @@ def metric_name(metric: str) -> str:
     base = base_metric(metric)
     if base in _METRICS:
         return _METRICS[base][0] + metric.removeprefix(base).replace("(", " (")
-    return f"H@{metric.split('@')[1]}" if metric.startswith("hit@") else metric.replace("_", " ")
+    if metric.startswith("hit@"):
+        return f"H@{base.split('@')[1]}" + metric.removeprefix(base).replace("(", " (")
+    return metric.replace("_", " ")
 
 
 def metric_meaning(metric: str) -> str | None:
     """What a metric is, in one clause, or None for one that is not described here."""
-    if metric.startswith("hit@"):
-        return f"share of queries whose true next state is among the first {metric.split('@')[1]}"
     base = base_metric(metric)
+    if base.startswith("hit@"):
+        return f"share of queries whose true next state is among the first {base.split('@')[1]}"
     return _METRICS[base][1] if base in _METRICS else None
 
 
@@ -90,6 +93,11 @@ def probe_name(probe: str) -> str:
     else:
         base = base.replace("-", " ") + (", standardised" if standardised else "")
     return f"{base}, {bits} bits" if bits else base
+
+
+def target_name(target: str) -> str:
+    """The printed name of a target: `relative rotation`."""
+    return target.replace("_", " ")
 
 
 def environment_name(environment: str) -> str:

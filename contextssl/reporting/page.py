@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import re
 from importlib.resources import files
 
 from contextssl.reporting import style
 from contextssl.reporting.document import Block, CaptionedTable, Document, Figure, Listing, Notices, Panel, Paragraph
+from contextssl.reporting.pictures import Picture
 from contextssl.reporting.tables import to_html
 
 
@@ -43,6 +45,10 @@ def _block(block: Block) -> str:
                 '<div class="{}">{}</div>\n'.format("wide" if panel.wide else "narrow", _inline(panel)) for panel in panels
             )
             return f'<figure>\n<div class="panels">\n{inside}</div>\n<figcaption>{_text(caption)}</figcaption>\n</figure>\n'
+        case Picture(_, description, caption, png):
+            source = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+            image = f'<img src="{source}" alt="{html.escape(description)}">'
+            return f'<figure class="picture">\n{image}\n<figcaption>{_text(caption)}</figcaption>\n</figure>\n'
         case CaptionedTable(table, caption):
             return (
                 f'<figure>\n<figcaption>{_text(caption)}</figcaption>\n<div class="scroll">\n{to_html(table)}</div>\n</figure>\n'

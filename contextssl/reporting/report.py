@@ -7,7 +7,13 @@ from pathlib import Path
 from contextssl.files import write_bytes, write_text
 from contextssl.reporting import headline, markdown, names, page
 from contextssl.reporting.document import Block, Document, Notices, Paragraph
-from contextssl.reporting.results_section import comparison_section, controls_section, curves_section, tables_section
+from contextssl.reporting.results_section import (
+    comparison_section,
+    controls_section,
+    curves_section,
+    pictures_section,
+    tables_section,
+)
 from contextssl.reporting.run_folder import RunFolder, read_run
 from contextssl.reporting.run_section import (
     collapse_cautions,
@@ -42,7 +48,7 @@ def compose(folder: RunFolder) -> Document:
     sections = [training_section(folder, note), data_section(folder), configuration_section(folder), reproduction_section(folder)]
     if study is not None:
         sections = [
-            curves_section(study, note),
+            curves_section(study, folder.pictures, note) or pictures_section(folder.pictures),
             comparison_section(study, note),
             controls_section(study),
             tables_section(study),

@@ -10,6 +10,7 @@ from contextssl.reporting import figures, names, style
 from contextssl.reporting.comparison import comparison_table, contenders, fairness_points, leakage_points, strongest_shared_probe
 from contextssl.reporting.document import Block, CaptionedTable, Figure, Panel, Paragraph, Section
 from contextssl.reporting.number_format import number
+from contextssl.reporting.pictures import Picture
 from contextssl.reporting.summary import Readout, Study
 from contextssl.reporting.tables import pivot, select
 
@@ -32,43 +33,76 @@ def intervals_caption(study: Study) -> str:
     return "95 % bootstrap intervals over test items, where there are any; one training seed, one context draw"
 
 
-def curves_section(study: Study, note: str | None) -> Section | None:
-    """Metric against context length: each target's headline metric, then every probe of the targets of groups."""
+def curves_section(study: Study, pictures: Sequence[Picture], note: str | None) -> Section | None:
+    """Metric against context length: the story where several groups are told, the pictures, then all other read-outs."""
     if len(study.lengths) < 2 or not study.environments:
         return None
-    headlines = [study.readout(target) for target in study.targets]
+    story = [study.readout(target) for target in study.headline_targets if study.group_of(target)]
+    story = story if len(story) > 1 else []
+    headlines = [readout for target in study.targets if (readout := study.readout(target)) not in story]
     for target in study.targets:
         headlines += [study.readout(target, metric) for metric in _fairness_metrics(study, target)]
-    blocks: list[Block] = [
-        Figure(
-            tuple(_curve_panel(study, readout, note) for readout in headlines),
-            f"Metric against context length, one line per environment. Bands: {intervals_caption(study)}. Dashed: what a "
-            "constant predictor scores (.500 for AUROC). Marks beside the longest context: contexts whose actions lie. "
-            "All lines start at the empty context.",
-        )
-    ]
+    headlines = [readout for readout in headlines if study.has_course(readout)]
+    blocks: list[Block] = [_story(study, story, note), *pictures] if story else []
+    if headlines:
+        blocks.append(_headlines(study, headlines, note))
+    blocks += [] if story else pictures
     for target in study.targets:
-        others = [readout for readout in study.readouts(target) if readout not in headlines]
+        others = [
+            readout for readout in study.readouts(target) if readout not in [*story, *headlines] and study.has_course(readout)
+        ]
         if study.group_of(target) and others:
             blocks.append(_other_probes(study, target, others, note))
     return Section("Metric against context length", tuple(blocks))
 
 
+def pictures_section(pictures: Sequence[Picture]) -> Section | None:
+    """The pictures alone, where there are no curves to show them with."""
+    return Section("Pictures", tuple(pictures)) if pictures else None
+
+
+def _story(study: Study, readouts: Sequence[Readout], note: str | None) -> Figure:
+    """What is read of each group, told or not, side by side: the first figure."""
+    told = names.join([names.environment_name(name) for name in study.telling], "or")
+    return Figure(
+        (panel("story", _ends(study, readouts, study.telling), figures.context_story(study, readouts, note)),),
+        f"What can be read of each group after contexts that were {told}. Bands: {intervals_caption(study)}. Dashed: what a "
+        "constant predictor scores. Marks beside the longest context: contexts whose actions lie; where the wrong group was "
+        "told, the model should do as if that one had been asked for. All lines start at the empty context.",
+    )
+
+
+def _headlines(study: Study, readouts: Sequence[Readout], note: str | None) -> Figure:
+    return Figure(
+        tuple(_curve_panel(study, readout, note) for readout in readouts),
+        f"Metric against context length, one line per environment. Bands: {intervals_caption(study)}. Dashed: what a "
+        "constant predictor scores (.500 for AUROC). Marks beside the longest context: contexts whose actions lie. "
+        "All lines start at the empty context.",
+    )
+
+
 def _other_probes(study: Study, target: str, others: Sequence[Readout], note: str | None) -> Figure:
     return Figure(
         tuple(_curve_panel(study, readout, note) for readout in others),
-        f"**{target}** through the other probes, on the same scale. A raw probe sees what is there at usable amplitude; one "
+        f"**{names.target_name(target)}** through the other probes, on the same scale. A raw probe sees what is there at usable amplitude; one "
         "that standardises each dimension, or a non-linear one, recovers what was only shrunk.",
     )
 
 
 def _curve_panel(study: Study, readout: Readout, note: str | None) -> Panel:
-    name = _file_name("context", *readout)
-    ends = [(names.environment_name(e), study.cell(readout, e, study.lengths[-1])) for e in study.environments]
-    values = names.join([f"{number(cell['mean'])} {told}" for told, cell in ends if cell is not None])
-    what = f"{readout.target}, {names.metric_name(readout.metric)}, {names.probe_name(readout.probe)}"
-    description = f"{what}: {values} at {study.lengths[-1]} tokens"
-    return panel(name, description, figures.context_curves(study, readout, note))
+    description = _ends(study, [readout], study.environments)
+    return panel(_file_name("context", *readout), description, figures.context_curves(study, readout, note))
+
+
+def _ends(study: Study, readouts: Sequence[Readout], environments: Sequence[str]) -> str:
+    """The numbers at the longest context in words."""
+    said = []
+    for readout in readouts:
+        ends = [(names.environment_name(e), study.cell(readout, e, study.lengths[-1])) for e in environments]
+        values = names.join([f"{number(cell['mean'])} {told}" for told, cell in ends if cell is not None])
+        what = f"{names.target_name(readout.target)}, {names.metric_name(readout.metric)}, {names.probe_name(readout.probe)}"
+        said.append(f"{what}: {values} at {study.lengths[-1]} tokens")
+    return "; ".join(said)
 
 
 def comparison_section(study: Study, note: str | None) -> Section | None:
@@ -108,17 +142,22 @@ def _planes(study: Study, note: str | None) -> list[Panel]:
     for target in study.targets:
         if study.group_of(target):
             continue
-        utility = f"{target} {names.metric_name(study.metric(target))}"
+        utility = f"{names.target_name(target)} {names.metric_name(study.metric(target))}"
         for metric in _fairness_metrics(study, target):
             points, name = fairness_points(study, target, metric), names.metric_name(metric)
             drawing = figures.utility_plane(points, "Utility and fairness", name, utility, note)
             panels.append(panel(_file_name("plane", target, metric), f"{utility} against {name}", drawing))
-        for leaked in filter(study.group_of, study.targets):
+        # Where several groups are told in turn, none of them is meant to be gone: nothing leaks.
+        for leaked in filter(study.group_of, study.targets if len(study.groups) == 1 else ()):
             if (readout := strongest_shared_probe(study, leaked)) is None or study.metric(target) not in ("accuracy", "auroc"):
                 continue
-            leakage = f"{leaked} {names.metric_name(readout.metric)}, {names.probe_name(readout.probe)}"
+            leakage = f"{names.target_name(leaked)} {names.metric_name(readout.metric)}, {names.probe_name(readout.probe)}"
             drawing = figures.utility_plane(
-                leakage_points(study, target, readout), f"Utility and leakage of {leaked}", leakage, utility, note
+                leakage_points(study, target, readout),
+                f"Utility and leakage of {names.target_name(leaked)}",
+                leakage,
+                utility,
+                note,
             )
             panels.append(panel(f"plane-{target}-leakage-of-{leaked}", f"{utility} against {leakage}", drawing))
     return panels
@@ -131,7 +170,7 @@ def controls_section(study: Study) -> Section | None:
     if lying.empty:
         return None
     lengths = [int(length) for length in lying["context_length"].unique()]
-    readouts = [study.readout(target) for target in study.targets]
+    readouts = [study.readout(target) for target in study.headline_targets]
     chosen = rows[
         rows["environment"].isin(lying["environment"].unique()) & rows["context_length"].isin(lengths) & (rows["control"] != "-")
     ]
@@ -156,7 +195,7 @@ def tables_section(study: Study) -> Section:
         repeated = rows.duplicated(["probe", "metric", "environment", "context_length"]).any()
         table = pivot(rows, rows=("protocol", "probe", "metric") if repeated else ("probe", "metric"))
         protocols = names.join([f"`{name}`" for name in rows["protocol"].unique()])
-        what = "No target" if target == "-" else f"**{target}**"
+        what = "No target" if target == "-" else f"**{names.target_name(target)}**"
         blocks.append(
             CaptionedTable(
                 table, f"{what}. Protocol {protocols}, {study.split} split. ± is half the width of {intervals_caption(study)}."

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from contextssl.evaluation.results import Result, read_results
+from contextssl.reporting.pictures import Picture, read_pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class RunFolder:
         manifest: the adapter's description of its data; `stand_in` is true for generated data.
         metrics: rows of training metrics, each with a `step`; empty when there are none.
         results: evaluation rows; empty before the run was evaluated.
+        pictures: what the evaluation drew.
         warnings: warning lines of the run's log.
     """
 
@@ -34,6 +36,7 @@ class RunFolder:
     manifest: Mapping[str, Any]
     metrics: tuple[Mapping[str, Any], ...]
     results: tuple[Result, ...]
+    pictures: tuple[Picture, ...]
     warnings: tuple[str, ...]
 
     @property
@@ -59,6 +62,7 @@ def read_run(run: Path) -> RunFolder:
         manifest=_json(run, "manifest.json"),
         metrics=_metrics(run / "metrics.jsonl"),
         results=_results(run / "results.jsonl"),
+        pictures=read_pictures(run / "figures"),
         warnings=_warnings(run / "log.txt"),
     )
 

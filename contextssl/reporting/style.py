@@ -86,6 +86,31 @@ def panel(
     return figure, axes
 
 
+def panel_row(titles: Sequence[str], subtitle: str, note: str | None = None) -> tuple[Figure, list[Axes]]:
+    """Empty panels side by side in one figure, each under its title in bold; how all were measured stands in grey below the first."""
+    width, height = PANEL_INCHES[0], PANEL_INCHES[1] + 0.1
+    figure = Figure(figsize=(width * len(titles), height))
+    FigureCanvasAgg(figure)
+    left, right, bottom, top = 0.46, 0.9, 0.43, 0.68
+    panels = []
+    for place, title in enumerate(titles):
+        x = place * width
+        box = (
+            (x + left) / (width * len(titles)),
+            bottom / height,
+            (width - left - right) / (width * len(titles)),
+            1 - (bottom + top) / height,
+        )
+        panels.append(figure.add_axes(box))
+        figure.text((x + 0.07) / (width * len(titles)), 1 - 0.125 / height, title, fontsize=9, fontweight="bold", va="center")
+    figure.text(0.07 / (width * len(titles)), 1 - 0.315 / height, subtitle, fontsize=7.5, color=SOFT, va="center")
+    if note:
+        figure.text(
+            1 - 0.05 / (width * len(titles)), 1 - 0.125 / height, note, fontsize=7, color=COLOURS[1], va="center", ha="right"
+        )
+    return figure, panels
+
+
 def set_ticks(axis: Axis, count: int = 5) -> None:
     """Ticks at round numbers within the limits of a linear axis, all with as many decimals as the finest needs."""
     low, high = sorted(axis.get_view_interval())
@@ -111,10 +136,10 @@ class LineLabel:
 
 
 def label_lines(axes: Axes, labels: Sequence[LineLabel], gap: float = 0.075) -> None:
-    """Write labels right of the axes at their lines' heights, moved apart to at least `gap` of the axes' height."""
+    """Write labels right of the axes at their lines' heights, moved apart to at least `gap` of the axes' height, inside of it."""
     ordered = sorted(labels, key=lambda label: (label.y, label.text))
     to_axes = axes.transData + axes.transAxes.inverted()
-    heights = spread([float(to_axes.transform((1.0, label.y))[1]) for label in ordered], gap)
+    heights = within(spread([float(to_axes.transform((1.0, label.y))[1]) for label in ordered], gap), gap)
     for label, height in zip(ordered, heights, strict=True):
         axes.text(1.03, height, label.text, color=label.colour, transform=axes.transAxes, va="center", fontsize=7.5)
 
@@ -131,6 +156,19 @@ def spread(positions: Sequence[float], gap: float) -> list[float]:
             (right, right_size), (left, left_size) = blocks.pop(), blocks.pop()
             blocks.append(((right * right_size + left * left_size) / (right_size + left_size), right_size + left_size))
     return [centre + gap * (index - (size - 1) / 2) for centre, size in blocks for index in range(size)]
+
+
+def within(positions: Sequence[float], gap: float) -> list[float]:
+    """Ascending positions at least `gap` apart, pushed into 0..1 - gap / 2 as far as they fit there, keeping order and gaps.
+
+    The space above belongs to the key of the marks.
+    """
+    moved = list(positions)
+    for above, index in enumerate(reversed(range(len(moved)))):
+        moved[index] = min(moved[index], 1 - gap * (above + 0.5))
+    for index in range(len(moved)):
+        moved[index] = max(moved[index], gap * index)
+    return moved
 
 
 def label_points(axes: Axes, points: Sequence[tuple[float, float, str, str]], avoid: Sequence[tuple[float, float]]) -> None:

@@ -43,6 +43,7 @@ class Table:
 
 
 _PRINTED: dict[str, Callable[[str], str]] = {
+    "target": names.target_name,
     "metric": names.metric_name,
     "probe": names.probe_name,
     "environment": names.environment_name,

@@ -1,16 +1,20 @@
-"""A toy domain and a toy method whose embeddings can be worked out by hand."""
+"""Toy domains and methods whose embeddings can be worked out by hand."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from contextssl.actions import ActionSpace, Environment, Group, Kind, hide
 from contextssl.adapter import DomainAdapter, LabelledData, ProbeTarget, Split
+from contextssl.adapters import ViewsAdapter
 from contextssl.batch import Transitions
 from contextssl.evaluation.embeddings import EmbeddingBank
 from contextssl.method import ContextualMethod
@@ -125,5 +129,91 @@ def make_bank() -> Callable[..., EmbeddingBank]:
         adapter = ToyAdapter(groups=groups)
         defaults: dict[str, object] = {"context_lengths": (0, 2, 6), "context_draws": 2, "batch_size": 32}
         return EmbeddingBank(ToyMethod(adapter.actions), adapter, **(defaults | settings))  # type: ignore[arg-type]
+
+    return build
+
+
+VIEW_ACTIONS = ActionSpace([Group("rotation", 4, 4, Kind.QUATERNION, "quaternion"), Group("shift", 1, 1, Kind.REAL, "lengths")])
+
+
+class Identity(nn.Module):
+    """Features are the inputs."""
+
+    out_dim = 9
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * x
+
+
+def view_adapter(num_items: int, num_views: int, seed: int = 0) -> ViewsAdapter:
+    """Views of items: a quaternion (Euler angles within a quarter turn), (s, sqrt(1 - s^2)), and the item's content."""
+    rng = np.random.default_rng(seed)
+    angles = rng.uniform(-np.pi / 2, np.pi / 2, (num_items * num_views, 3))
+    quaternion = torch.from_numpy(Rotation.from_euler("xyz", angles).as_quat()).float().view(num_items, num_views, 4)
+    shift = torch.from_numpy(rng.uniform(-1, 1, (num_items, num_views, 1))).float()
+    content = F.normalize(torch.from_numpy(rng.normal(size=(num_items, 1, 3))).float(), dim=-1)
+    views = torch.cat([quaternion, shift, (1 - shift**2).sqrt(), content.expand(-1, num_views, -1)], dim=-1)
+    kind = ProbeTarget("kind", (content[:, 0, 0] > 0).long(), num_classes=2)
+    latents = torch.cat([quaternion, shift], dim=-1)
+    return ViewsAdapter(views, latents, VIEW_ACTIONS, [kind], encoder=Identity, shares=(0.2, 0.3), seed=seed)
+
+
+def turned(x: Tensor, a: Tensor) -> Tensor:
+    """Products x * a of quaternions with the scalar last, by scipy."""
+    found = Rotation.from_quat(x.double().numpy()) * Rotation.from_quat(a.double().numpy())
+    return torch.from_numpy(found.as_quat()).float()
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Knows everything: applies told actions exactly and, after a context, keeps a share `leak` of what is not told."""
+
+    environment: Environment
+    length: int
+    leak: float
+    step: float | None = None
+
+    def embed_features(self, features: Tensor, action: Tensor | None = None) -> Tensor:
+        rotation, shift, content = features[:, :4], features[:, 4:5], features[:, 6:]
+        told = self.environment.groups
+        if action is not None and "rotation" in told:
+            rotation = turned(rotation, action[:, :4])
+        if action is not None and "shift" in told:
+            shift = shift + action[:, 4:]
+        keep = [1.0 if name in told or not self.length else self.leak for name in ("rotation", "shift")]
+        both = torch.cat([shift, (1 - shift**2).clamp_min(0).sqrt()], dim=1)
+        embedding = torch.cat([keep[0] * rotation, keep[1] * both, content], dim=1) / 3**0.5
+        return embedding if self.step is None else (embedding / self.step).round() * self.step
+
+    def shortened(self, length: int) -> Oracle:
+        return replace(self, length=length)
+
+    def quantised(self, bits: int, calibration: Tensor) -> Oracle:
+        return replace(self, step=float(calibration.abs().max()) / (2 ** (bits - 1) - 1))
+
+
+class OracleMethod(ToyMethod):
+    """Embeds as `Oracle` does."""
+
+    def __init__(self, actions: ActionSpace, leak: float) -> None:
+        super().__init__(actions)
+        self.encoder, self.leak = Identity(), leak
+
+    def condition_features(self, context: Transitions, environment: Environment) -> Oracle:  # type: ignore[override]
+        return Oracle(environment, 2 * context.length, self.leak)
+
+
+@pytest.fixture
+def make_view_bank() -> Callable[..., EmbeddingBank]:
+    """Builds a bank of the oracle on items of several views."""
+
+    def build(*, num_items: int = 60, num_views: int = 6, leak: float = 0.0, **settings: object) -> EmbeddingBank:
+        adapter = view_adapter(num_items, num_views)
+        defaults: dict[str, object] = {"context_lengths": (0, 4), "context_draws": 1, "controls": ()}
+        return EmbeddingBank(OracleMethod(adapter.actions, leak), adapter, **(defaults | settings))  # type: ignore[arg-type]
 
     return build

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from contextssl.adapter import Split
+from contextssl.evaluation.cells import CellFilter
 from contextssl.evaluation.embeddings import EMPTY, FEATURES, Cell, EmbeddingBank
 from contextssl.evaluation.probe import LinearProbe, NearestNeighbours
 from contextssl.evaluation.protocols import ReadoutProtocol
+from contextssl.evaluation.retrieval import RetrievalProtocol
 from contextssl.method import Method
 
 MakeBank = Callable[..., EmbeddingBank]
@@ -113,6 +115,15 @@ def test_an_empty_context_tells_nothing(make_bank: MakeBank) -> None:
     assert (evidence(make_bank(), EMPTY) == 0).all()
 
 
+def test_a_query_after_no_context_is_told_what_its_cell_says(make_bank: MakeBank) -> None:
+    bank = make_bank()
+    told = {name: bank.conditioned(Cell(name, "true", 0, 0)).environment.groups for name in ("turn", "side", "none")}
+    assert told == {"turn": ("turn",), "side": ("side",), "none": ()}
+    assert bank.conditioned(EMPTY).environment.groups == ("turn", "side")
+    assert bank.conditioned(Cell("turn", "wrong-group", 0, 0)).environment.groups == ("side",)
+    torch.testing.assert_close(bank.embeddings(Cell("side", "true", 0, 0), Split.TEST), bank.embeddings(EMPTY, Split.TEST))
+
+
 def test_the_method_is_evaluated_in_eval_mode_and_left_as_it_was(make_bank: MakeBank) -> None:
     bank = make_bank()
     bank.method.train()
@@ -158,6 +169,7 @@ def test_a_context_free_method_has_features_and_nothing_else(make_bank: MakeBank
     adapter = make_bank().adapter
     bank = EmbeddingBank(PlainMethod(adapter.build_encoder()), adapter)
     assert bank.cells == (FEATURES,)
+    assert CellFilter(lengths=(126,))(bank) == () and list(RetrievalProtocol()(bank)) == []
     torch.testing.assert_close(bank.embeddings(FEATURES, Split.TEST), 2 * bank.labelled(Split.TEST).inputs)
     with pytest.raises(ValueError, match="reads no context"):
         bank.embeddings(EMPTY, Split.TEST)

@@ -16,6 +16,7 @@ from contextssl.evaluation.metrics import (
     balanced_accuracy,
     constant_floor,
     r2_dim_mean,
+    r2_max,
     r2_pooled,
     r2_varw,
     top_k_accuracy,
@@ -31,6 +32,8 @@ def test_the_three_r2_equal_scikit_learn_for_every_cell() -> None:
         values = prediction[cell].double()
         assert float(pooled[cell]) == pytest.approx(sk.r2_score(truth.double().flatten(), values.flatten()))
         assert float(dim_mean[cell]) == pytest.approx(sk.r2_score(truth.double(), values))
+        best = max(sk.r2_score(truth[:, column].double(), values[:, column]) for column in range(3))
+        assert float(r2_max(truth, prediction)[cell]) == pytest.approx(best)
         assert float(varw[cell]) == pytest.approx(sk.r2_score(truth.double(), values, multioutput="variance_weighted"))
 
 

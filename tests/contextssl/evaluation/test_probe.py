@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from sklearn.kernel_ridge import KernelRidge as SklearnKernelRidge
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from torch import Tensor
 from torch.nn import functional as F
 
-from contextssl.evaluation.metrics import accuracy, auroc, r2_dim_mean
+from contextssl.evaluation.metrics import accuracy, auroc, r2_dim_mean, r2_max
 from contextssl.evaluation.probe import Labels, LinearProbe, MLPProbe, NearestNeighbours, Parts, Probe
 from contextssl.evaluation.strong import GradientBoosting, KernelRidge, whiten
 
@@ -148,6 +150,47 @@ def test_neighbours_equal_scikit_learn(k: int) -> None:
     torch.testing.assert_close(means[0], torch.from_numpy(reference).float(), rtol=1e-4, atol=1e-4)
 
 
+def test_weighted_neighbours_equal_scikit_learn() -> None:
+    """The paper's monitor: weights exp(cosine / temperature)."""
+    x = draw(4)
+    classes, values = x[:, :3].argmax(1), x[:, 2:] ** 2
+    parts, labels, _ = split(x.unsqueeze(0), classes, 3)
+    shares, means = NearestNeighbours(k=40, temperature=0.1).outputs(parts, [labels, split(x.unsqueeze(0), values)[1]])
+    fit, report = x[: SIZES[0]].numpy(), x[-SIZES[2] :].numpy()
+    weights = {"metric": "cosine", "weights": lambda distance: np.exp((1 - distance) / 0.1)}
+    reference = KNeighborsClassifier(40, **weights).fit(fit, classes[: SIZES[0]]).predict_proba(report)
+    torch.testing.assert_close(shares[0], torch.from_numpy(reference).float(), rtol=1e-4, atol=1e-4)
+    reference = KNeighborsRegressor(40, **weights).fit(fit, values[: SIZES[0]]).predict(report)
+    torch.testing.assert_close(means[0], torch.from_numpy(reference).float(), rtol=1e-4, atol=1e-4)
+
+
+def test_kernel_ridge_equals_scikit_learn() -> None:
+    x = draw(3)
+    values = torch.cat([x[:, :1].sin() + 5, draw(1, seed=1)], dim=1)
+    parts, labels, _ = split(x.unsqueeze(0), values)
+    found = KernelRidge(bandwidths=(0.7,), ridges=(1e-3,), num_train=300).outputs(parts, [labels])[0][0]
+    white = whiten(parts)
+    fit, report = white.fit[0, :300].numpy(), white.report[0].numpy()
+    mean = values[:300].double().mean(0).numpy()
+    reference = SklearnKernelRidge(alpha=1e-3 * 300, kernel="rbf", gamma=1 / (2 * 3 * 0.7**2)).fit(
+        fit, values[:300].numpy() - mean
+    )
+    np.testing.assert_allclose(found.numpy(), reference.predict(report) + mean, atol=1e-4)
+
+
+def test_settings_are_chosen_for_each_coordinate_where_asked() -> None:
+    """Much noise calls for a strong ridge, a trace beside it for a weak one; one choice for both loses the trace."""
+    x = draw(4)
+    values = torch.cat([10 * draw(1, seed=1), 0.1 * (4 * x[:, :1]).sin()], dim=1)
+    data = split(x.unsqueeze(0), values)
+    together, apart = (
+        KernelRidge(by_coordinate=choice, num_train=600).outputs(data[0], [data[1]])[0][0] for choice in (False, True)
+    )
+    trace = [float(r2_max(data[2][:, 1:], outputs[:, 1:])) for outputs in (together, apart)]
+    assert trace[0] < 0.3 and trace[1] > 0.5
+    assert float(r2_max(data[2][:, :1], apart[:, :1])) < 0.05
+
+
 def test_whitening_gives_every_direction_variance_one_and_drops_rounding() -> None:
     x = draw(4) @ torch.diag(torch.tensor([1.0, 1e-3, 5.0, 1.0]))
     x = torch.cat([x, x[:, :1] + x[:, 2:3]], dim=1).unsqueeze(0)
@@ -170,3 +213,4 @@ def test_strong_probes_see_faint_traces_that_are_not_linear_until_they_are_round
 def test_names_tell_probes_apart() -> None:
     probes: list[Probe] = [LinearProbe(), LinearProbe(True), MLPProbe(), MLPProbe(True), NearestNeighbours()]
     assert [probe.name for probe in probes] == ["linear", "linear-standardised", "mlp", "mlp-standardised", "knn-10"]
+    assert NearestNeighbours(k=200, temperature=0.1).name == "knn-200-weighted"

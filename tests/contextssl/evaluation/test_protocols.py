@@ -70,12 +70,12 @@ def test_choosing_a_recipe_never_opens_the_test_split(make_bank: MakeBank) -> No
 
 def test_rows_to_fit_on_and_to_choose_on_share_no_item(make_bank: MakeBank) -> None:
     bank = make_bank()
-    rows = ReadoutProtocol(split=Split.VALIDATION)._rows(bank)
-    fit, choose, report = ({int(i) for i in bank.labelled(split).item[picked]} for split, picked in rows)
+    samples = ReadoutProtocol(split=Split.VALIDATION).samples(bank)
+    fit, choose, report = ({int(i) for i in bank.labelled(sample.split).item[sample.rows]} for sample in samples)
     assert not fit & choose and not report & (fit | choose)
     assert len(choose) == 6 and len(fit) == 54
-    assert [split for split, _ in rows] == [Split.TRAIN, Split.TRAIN, Split.VALIDATION]
-    assert [split for split, _ in ReadoutProtocol()._rows(bank)] == [Split.TRAIN, Split.VALIDATION, Split.TEST]
+    assert [sample.split for sample in samples] == [Split.TRAIN, Split.TRAIN, Split.VALIDATION]
+    assert [sample.split for sample in ReadoutProtocol().samples(bank)] == [Split.TRAIN, Split.VALIDATION, Split.TEST]
 
 
 def test_readouts_keep_predictions_and_truth_row_by_row(make_bank: MakeBank) -> None:
@@ -97,6 +97,34 @@ def test_the_strongest_probe_reports_every_precision_and_leaves_features_unquant
     quick = ReadoutProtocol(name=protocol.name, probes=(KernelRidge(num_train=64),), bits=protocol.bits, cells=protocol.cells)
     names = {(r.probe, r.control) for r in quick(bank)}
     assert names == {("kernel-ridge", "-"), ("kernel-ridge", "empty"), ("kernel-ridge-3bit", "empty")}
+
+
+def test_functions_take_the_place_of_groups_that_have_more_of_them(make_view_bank: MakeBank) -> None:
+    bank = make_view_bank()
+    protocol = ReadoutProtocol(probes=(LinearProbe(),), functions=True)
+    sample = protocol.samples(bank)[0]
+    kind, rotation, shift = protocol.truth(bank, EMPTY, sample)
+    assert [target.name for target in (kind, rotation, shift)] == ["kind", "rotation_functions", "shift"]
+    latent = bank.labelled(Split.TRAIN).latent[sample.rows]
+    products = torch.stack([latent[:, i] * latent[:, j] for i in range(4) for j in range(i, 4)], dim=1)
+    torch.testing.assert_close(rotation.values, torch.cat([latent[:, :4], products], dim=1))
+    metrics = {(r.target, r.metric) for r in protocol(bank)}
+    assert ("rotation_functions", "r2_max") in metrics and ("kind", "accuracy") in metrics
+
+
+def test_one_function_that_leaks_is_found_though_the_parameters_are_hidden(make_view_bank: MakeBank) -> None:
+    """An embedding that holds q_x^2 alone: no probe of q itself finds it, one of all functions does."""
+    bank = make_view_bank(num_items=150)
+    cell = Cell("shift", "true", 4, 0)
+    for split in Split:
+        embeddings, latent = bank.embeddings(cell, split), bank.labelled(split).latent
+        embeddings[:, :1] = latent[:, :1] ** 2
+    blind, seeing = (
+        {(r.target, r.metric): r.value for r in strongest_probe((None,), (cell,), functions, boosting=False, num_train=256)(bank)}
+        for functions in (False, True)
+    )
+    assert blind["rotation", "r2_dim_mean"] < 0.1
+    assert seeing["rotation_functions", "r2_max"] > 0.95 > seeing["rotation_functions", "r2_dim_mean"]
 
 
 def test_the_standard_probes_are_raw_standardised_and_neighbours() -> None:

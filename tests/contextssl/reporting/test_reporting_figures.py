@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from synthetic_results import LENGTHS, adult_rows, row
+from synthetic_results import LENGTHS, adult_rows, row, vision_rows
 
 from contextssl.reporting import figures, style
 from contextssl.reporting.comparison import fairness_points
@@ -48,6 +48,45 @@ def test_lines_bands_floor_and_controls_are_the_numbers_of_the_results() -> None
     expected = sorted([*told[1:], *untold[1:]])
     assert max(heights[0].max(), heights[1].max()) == pytest.approx(max(expected) + reach, abs=1e-4)
     assert min(heights[0].min(), heights[1].min()) == pytest.approx(min(expected) - reach, abs=1e-4)
+
+
+def test_the_story_has_a_panel_a_group_and_a_line_an_environment_that_tells_one() -> None:
+    rows = vision_rows()
+    study = study_of(rows)
+    readouts = [study.readout(target) for target in study.headline_targets]
+    assert readouts == [Readout("rotation", "linear", "r2_dim_mean"), Readout("color", "linear", "r2_dim_mean")]
+    readouts = [Readout(target, "linear", "r2_pooled") for target in ("rotation", "color")]
+    panels = figures.context_story(study, readouts).axes
+    for axes, readout, floor in zip(panels, readouts, (0.229, 0.0), strict=True):
+        measured = [r for r in rows if (r.target, r.probe, r.metric) == readout]
+        labels = [found.get_label() for found in axes.get_lines()]
+        assert labels == ["rotation", "color", "floor", "rotation wrong-group"]
+        for environment in ("rotation", "color"):
+            at = [
+                [r.value for r in measured if r.context_length == n and r.control == "true" and r.environment == environment]
+                for n in LENGTHS[1:]
+            ]
+            start = [r.value for r in measured if r.control == "empty"]
+            expected = [sum(values) / 3 for values in [start, *at]]
+            assert all(len(values) == 3 for values in [start, *at])
+            assert np.asarray(line(axes, environment).get_ydata()) == pytest.approx(expected)
+        assert line(axes, "floor").get_ydata() == [floor, floor]
+        wrong = [r.value for r in measured if r.control == "wrong-group"]
+        assert np.asarray(line(axes, "rotation wrong-group").get_ydata()) == pytest.approx([sum(wrong) / 3])
+        assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "2", "14", "30", "126"]
+        assert line(axes, "rotation").get_color() == style.COLOURS[0] and line(axes, "color").get_color() == style.COLOURS[1]
+    assert [axes.get_legend() is not None for axes in panels] == [True, False]
+
+
+def test_bands_of_few_draws_do_not_decide_the_scale() -> None:
+    rows = [row(v, target="sex", metric="auroc", environment="-", control="empty", floor=0.5) for v in (0.9,)]
+    for length, pair in ((2, (0.6, 0.8)), (14, (0.70, 0.72))):
+        for draw, value in enumerate(pair):
+            where = {"environment": "sex", "context_length": length, "context_draw": draw, "floor": 0.5}
+            rows.append(row(value, target="sex", metric="auroc", **where))
+    axes = figures.context_curves(study_of(rows), SEX).axes[0]
+    low, high = axes.get_ylim()  # the interval at two tokens reaches from -.57 to 1.97
+    assert 0.3 < low < 0.5 and 0.9 < high < 1.1
 
 
 def test_one_draw_of_one_seed_is_drawn_without_band() -> None:
@@ -115,6 +154,17 @@ def test_spread_labels_keep_order_and_distance_and_centre(positions: list[float]
 def test_labels_that_are_far_apart_stay_where_they_are() -> None:
     assert style.spread([0.1, 0.5, 0.9], 0.1) == [0.1, 0.5, 0.9]
     assert style.spread([0.5, 0.5], 0.1) == pytest.approx([0.45, 0.55])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(-1, 2), min_size=1, max_size=6))
+def test_labels_pushed_inside_keep_order_and_distance_and_stay_where_they_fit(positions: list[float]) -> None:
+    apart = style.spread(sorted(positions), 0.1)
+    moved = style.within(apart, 0.1)
+    assert all(after - before >= 0.1 - 1e-9 for before, after in zip(moved, moved[1:], strict=False))
+    assert moved[0] >= -1e-9 and moved[-1] <= 0.95 + 1e-9
+    if apart[0] >= 0 and apart[-1] <= 0.95:
+        assert moved == apart
 
 
 def test_equal_figures_are_equal_files() -> None:

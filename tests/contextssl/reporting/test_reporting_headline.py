@@ -81,6 +81,62 @@ def test_each_caution_appears_exactly_when_its_cause_does() -> None:
     assert "yet others read more: boosting .817" in " ".join(headline.cautions(study_of(adult_rows())))
 
 
+def vision(**ends: tuple[float, float]) -> Study:
+    """A study of two groups; for each target, what is read when it is told and when the other group is."""
+    rows = []
+    for target, (told, untold) in ends.items():
+        rows.append(row(0.8, target=target, metric="r2_dim_mean", environment="-", control="empty", floor=0.0))
+        for environment in ("rotation", "color"):
+            value = told if environment in target else untold
+            where = {"environment": environment, "context_length": 126, "floor": 0.0}
+            rows.append(row(value, target=target, metric="r2_dim_mean", **where))
+    return study_of(rows)
+
+
+def test_one_target_speaks_for_each_group_its_own_before_others() -> None:
+    study = vision(relative_rotation=(0.7, 0.2), rotation=(0.8, 0.1), relative_color=(0.9, 0.3), color=(0.9, 0.4))
+    assert study.headline_targets == ["rotation", "color"]
+    first, second = headline.answers(study)
+    assert "told rotation, it is kept, .800 and .800; told color, it falls from .800 to .100" in first
+    assert second.startswith("**color**") and "told rotation, it falls from .800 to .400" in second
+    assert vision(relative_rotation=(0.7, 0.2), color=(0.9, 0.4)).headline_targets == ["relative_rotation", "color"]
+    assert "read relative rotation and color from" in headline.question(vision(relative_rotation=(0.7, 0.2), color=(0.9, 0.4)))
+
+
+def test_what_is_read_from_predictions_is_another_target() -> None:
+    common = {"metric": "r2_dim_mean", "environment": "rotation", "context_length": 126}
+    rows = [row(0.3, target="rotation", protocol="predicted-probe/1", **common), row(0.9, target="rotation", **common)]
+    study = study_of(rows)
+    assert study.targets == ["predicted_rotation", "rotation"] and study.headline_targets == ["rotation"]
+    for target, value in (("rotation", 0.9), ("predicted_rotation", 0.3)):
+        cell = study.cell(study.readout(target), "rotation", 126)
+        assert cell is not None and cell["mean"] == value and study.group_of(target) == "rotation"
+
+
+def test_the_best_read_function_is_reported_where_the_group_is_not_told() -> None:
+    rows = [row(0.8, target="rotation", metric="r2_dim_mean", environment="-", control="empty", floor=0.0)]
+    for environment, value in (("rotation", 0.8), ("color", 0.1), ("none", 0.2)):
+        where = {"environment": environment, "context_length": 126}
+        rows.append(row(value, target="rotation", metric="r2_dim_mean", **where, floor=0.0))
+        for probe, factor in (("kernel-ridge", 3), ("kernel-ridge-4bit", 2)):
+            rows.append(row(factor * value, target="rotation_functions", metric="r2_max", probe=probe, **where))
+            rows.append(row(0.01, target="rotation_functions", metric="r2_dim_mean", probe=probe, **where))
+    (answer,) = headline.answers(study_of(rows))
+    assert "when it is not told reaches an R² of .600 (kernel ridge) and .400 (kernel ridge, 4 bits)." in answer
+
+
+def test_what_starts_differently_without_context_is_said_by_environment() -> None:
+    rows = []
+    for environment, start, end in (("rotation", 0.2, 0.5), ("color", 0.3, 0.6)):
+        for length, value in ((0, start), (126, end)):
+            rows.append(row(value, target="next_state", metric="mrr", probe="-", environment=environment, context_length=length))
+    (answer,) = headline.answers(study_of(rows))
+    assert answer == (
+        "**next state** – MRR .200 told rotation and .300 told color without context, "
+        ".500 told rotation and .600 told color at c = 126."
+    )
+
+
 def test_validation_numbers_are_named_as_such_and_test_numbers_preferred() -> None:
     validation = [row(0.9, target="sex", metric="auroc", environment="sex", context_length=2, split="validation")]
     assert "validation split" in " ".join(headline.cautions(study_of(validation)))
