@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -23,6 +21,7 @@ from contextssl.adapters.items import as_float
 from contextssl.batch import Transitions, stack
 from contextssl.seeding import generator
 from domains.vision.encoders import Pixels, resnet
+from domains.vision.epochs import EpochSequences
 from domains.vision.image_folder import TEST, TRAIN, held_out_objects, pack_folder
 from domains.vision.view_store import MANIFEST, ViewStore
 
@@ -85,9 +84,9 @@ class ThreeDIEBench(DomainAdapter):
         """A fresh encoder of images [N, 3, H, W]."""
         return self._encoder(PIXELS)
 
-    def train_sequences(self, length: int, seed: int) -> ObjectSequences:
+    def train_sequences(self, length: int, seed: int) -> EpochSequences:
         """Sequences that show every training object once an epoch, in an order of its own."""
-        return ObjectSequences(self, length, seed)
+        return EpochSequences(self.objects[Split.TRAIN], self.pairs, length, seed)
 
     def held_out(self, length: int, count: int, seed: int, split: Split = Split.TRAIN) -> Transitions:
         """`count` sequences of pairs; objects are drawn with replacement (protocol 6.0)."""
@@ -152,38 +151,6 @@ class ThreeDIEBench(DomainAdapter):
             "seed": self._seed,
             "groups": {group.name: group.units for group in self.actions.groups},
         }
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectSequences:
-    """Training sequences; item i is a function of (seed, i).
-
-    They are cut from an endless row of objects, one permutation of all training objects after the other, so that every
-    epoch visits each object once whatever the length is.
-    """
-
-    adapter: ThreeDIEBench
-    length: int
-    seed: int
-
-    def __len__(self) -> int:
-        return max(1, len(self.adapter.objects[Split.TRAIN]) // self.length)
-
-    def __getitem__(self, index: int) -> Transitions:
-        if index < 0:
-            raise ValueError(f"sequence index: expected 0 or more, found {index}")
-        pool = self.adapter.objects[Split.TRAIN]
-        begin, end = index * self.length, (index + 1) * self.length
-        epochs = range(begin // len(pool), (end - 1) // len(pool) + 1)
-        orders = torch.cat([_epoch_order(len(pool), self.seed, epoch) for epoch in epochs])
-        skipped = epochs.start * len(pool)
-        return self.adapter.pairs(pool[orders[begin - skipped : end - skipped]], generator(self.seed, f"views/{index}"))
-
-
-@lru_cache(maxsize=8)
-def _epoch_order(num_objects: int, seed: int, epoch: int) -> Tensor:
-    """The permutation of an epoch; kept, because many sequences are cut from it."""
-    return torch.randperm(num_objects, generator=generator(seed, f"epoch/{epoch}"))
 
 
 def quaternion(angles: Tensor) -> Tensor:
