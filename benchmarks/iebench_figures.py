@@ -103,7 +103,7 @@ def _for_every_probability(axes: Axes, numbers: Numbers, runs: Mapping[float, st
 def _grid(numbers: Numbers, columns: Mapping[str, str], probe: str, title: str) -> Figure:
     """A row for each group that is read, a column for each run, a line for each group that a context tells."""
     with house_style():
-        figure, panels = _panels(len(GROUPS), len(columns), 1.42, 1.25)
+        figure, panels = _panels(len(GROUPS), len(columns), max(1.42, 6.6 / len(columns)), 1.25)  # room for the header
         _head(
             figure, title, f"{probe_name(probe)} probe; bands: 95 % intervals over training seeds; dotted: a constant predictor"
         )
