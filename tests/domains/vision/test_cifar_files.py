@@ -329,7 +329,8 @@ def snapshot(root: Path, rows: dict[str, list[tuple[np.ndarray, int]]]) -> None:
         pd.DataFrame({"img": cells, "label": [label for _, label in pairs]}).to_parquet(tables / f"{part}-00000-of-00001.parquet")
 
 
-def test_the_hubs_copy_becomes_the_set_in_its_own_order(folder: Path, tmp_path: Path) -> None:
+def test_the_hubs_copy_becomes_the_set_in_its_own_order(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CONTEXTSSL_DATA", raising=False)
     whole = locate(folder, TINY).read()
     numbers = [2, 0, 4, 1, 3]  # another order of the batches
     order = [20 * number + row for number in numbers for row in range(20)]
