@@ -9,6 +9,7 @@ A context of k pairs is run without random masks, and queries see it and themsel
     content                 everything else about x_i is: its features follow linearly from embedding and latents
     agreement               contexts that tell the same groups embed an item alike, whatever their examples and length
     fit                     the last hidden state of Y_i in a context knows whether the shown action is its pair's own
+    evidence                a pair's features tell its action, in the terms in which a context compares the two
 
 Leakage may erase a group before the model has learnt to read its context, and a group that is learnt early, held
 down early, keeps the others from being learnt at all. Its strength therefore follows a measurement: it grows while
@@ -42,7 +43,7 @@ class Rehearsal(nn.Module):
         features_dim: width D of the features.
         transformer: the context transformer, for its widths.
         context_pairs: numbers of context pairs k, one drawn for each sequence.
-        contrastive_weight, auxiliary_weight, leakage_weight, content_weight, fit_weight,
+        contrastive_weight, auxiliary_weight, leakage_weight, content_weight, fit_weight, evidence_weight,
             agreement_weight: weights of the terms; one of weight 0 is left out.
         penalty: builds the leakage penalty of one group from (number of its functions, embedding width).
     """
@@ -50,7 +51,7 @@ class Rehearsal(nn.Module):
     def __init__(
         self, actions: ActionSpace, features_dim: int, transformer: ContextTransformer, *, context_pairs: Sequence[int],
         contrastive_weight: float = 1.0, auxiliary_weight: float = 1.0, leakage_weight: float = 1.0, content_weight: float = 0.0,
-        fit_weight: float = 0.0, agreement_weight: float = 0.0, penalty: Callable[[int, int], Leakage] = Leakage,
+        fit_weight: float = 0.0, evidence_weight: float = 0.0, agreement_weight: float = 0.0, penalty: Callable[[int, int], Leakage] = Leakage,
     ) -> None:  # fmt: skip
         super().__init__()
         embedding_dim, width = transformer.read_out.out_features, transformer.read_out.in_features
@@ -60,7 +61,7 @@ class Rehearsal(nn.Module):
         groups = actions.groups if leakage_weight else ()
         self.leakage = nn.ModuleDict({group.name: penalty(group.num_functions, embedding_dim) for group in groups})
         self.content = nn.Linear(embedding_dim + actions.latent_dim, features_dim) if content_weight else None
-        self.fit_weight, self.agreement_weight = fit_weight, agreement_weight
+        self.fit_weight, self.evidence_weight, self.agreement_weight = fit_weight, evidence_weight, agreement_weight
         self.fit = nn.Linear(width, 1) if fit_weight else None
 
     def forward(self, method: ContextSSL, features: Transitions, told: Told, generator: torch.Generator) -> dict[str, Tensor]:
@@ -102,6 +103,11 @@ class Rehearsal(nn.Module):
             terms["leakage"] = self.leakage_weight * self._leakage(plain, own, groups, num_pairs > 0)
         if self.content is not None:
             terms["content"] = self.content_weight * self._content_error(method, plain, plain_x, own)
+        if self.evidence_weight:
+            if method.evidence is None:
+                raise ValueError("rehearsal.evidence_weight trains what reads evidence: set read_evidence, or the weight to 0")
+            pair = torch.cat([features.state, features.next_state], dim=-1)
+            terms["evidence"] = self.evidence_weight * method.evidence.misreading(pair, features.action * method.action_gain)
         telling = told.shown.any(1, keepdim=True) & seen
         if self.fit is not None and telling.any():
             logits = self.fit(hidden[:, 1::2]).squeeze(-1)[telling]

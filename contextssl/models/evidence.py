@@ -22,3 +22,13 @@ class PairEvidence(nn.Module):
         """Evidence tokens; zero where nothing is told."""
         evidence: Tensor = self.mix(self.from_pair(pair) * self.from_action(told_action))
         return evidence
+
+    def misreading(self, pair: Tensor, action: Tensor) -> Tensor:
+        """Squared error [] of the pair's factor [..., width] as a reading of its true action's, relative to the latter's size.
+
+        Where it is small, the factors of a pair and of its true action have the same signs, and their products are positive:
+        what to compare is known before there is anything to gain from comparing. The action's factor is not moved by it.
+        """
+        code = self.from_action(action).detach()
+        error: Tensor = (self.from_pair(pair) - code).square().mean() / code.square().mean()
+        return error

@@ -298,3 +298,21 @@ def test_fit_term_is_about_the_shown_actions_being_the_pairs_own():
 def test_nothing_told_leaves_nothing_to_fit():
     method = build({"none": 1.0}, fit_weight=1.0, method_settings={"read_evidence": True})
     assert "fit" not in rehearse(method, batch())[-1]
+
+
+def test_evidence_term_reads_the_true_actions_also_of_decoys_and_hidden_groups():
+    method = build({"turn": 1.0}, decoy_share=0.5, evidence_weight=2.0, method_settings={"read_evidence": True})
+    data = batch()
+    pair = torch.cat([data.state, data.next_state], dim=-1).flatten(0, 1)
+    code = data.action.flatten(0, 1) @ method.evidence.from_action.weight.T
+    errors, sizes = [], []
+    for row, own in zip(pair, code, strict=True):
+        read = method.evidence.from_pair.weight @ row + method.evidence.from_pair.bias
+        errors.append(sum((a - b) ** 2 for a, b in zip(read.tolist(), own.tolist(), strict=True)))
+        sizes.append(sum(b**2 for b in own.tolist()))
+    assert rehearse(method, data)[-1]["evidence"].item() == pytest.approx(2 * sum(errors) / sum(sizes), rel=1e-5)
+
+
+def test_evidence_term_needs_something_that_reads_evidence():
+    with pytest.raises(ValueError, match="set read_evidence, or the weight to 0"):
+        rehearse(build(evidence_weight=1.0), batch())
