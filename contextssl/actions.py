@@ -143,6 +143,17 @@ class ActionSpace:
         start = sum(group.latent_dim for group in self.groups[: self.names.index(self.group(name).name)])
         return slice(start, start + self.group(name).latent_dim)
 
+    def action_columns(self, names: Sequence[str]) -> Tensor:
+        """[K] int64: where the coordinates of these groups stand in the action, in the space's order.
+
+        Raises:
+            ValueError: for no group, or an unknown one.
+        """
+        if not names:
+            raise ValueError(f"groups: expected at least one of {list(self.names)}, found none")
+        chosen = Environment(tuple(self.group(name).name for name in names))
+        return self.action_mask(chosen).nonzero().flatten()
+
     def environment(self, told: str) -> Environment:
         """The environment called `told`: `none`, `all`, one group's name, or several joined with `+`."""
         if told == "all":

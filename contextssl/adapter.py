@@ -105,11 +105,13 @@ class DomainAdapter(ABC):
     """A domain: its actions, its encoder, its data. All data are deterministic functions of the seed.
 
     `manifest` describes the data (source, digests, rows per split, whether anything stands in for real data) and is
-    stored beside every number that comes from it.
+    stored beside every number that comes from it. `trajectories` says that every sequence, of training and held out,
+    shows one item: T transitions are T + 1 views of it, `next_state[:, t]` is `state[:, t + 1]`, latents alike.
     """
 
     actions: ActionSpace
     manifest: dict[str, object]
+    trajectories: bool = False
 
     @abstractmethod
     def build_encoder(self) -> nn.Module:

@@ -44,7 +44,15 @@ class EquivariantMethod(Method):
 
 
 class ContextualMethod(EquivariantMethod):
-    """A method whose embeddings depend on a context of transitions, with no weight changed."""
+    """A method whose embeddings depend on a context of transitions, with no weight changed.
+
+    Attributes:
+        reads_actions: whether it can be told actions; otherwise all environments are alike to it.
+        reads_context: whether it reads contexts at all; otherwise it embeds as after no context, always.
+    """
+
+    reads_actions: bool = True
+    reads_context: bool = True
 
     def encode(self, transitions: Transitions) -> Transitions:
         """The same transitions with context-free features [B, T, D] in the place of items; each item is encoded once."""
@@ -64,3 +72,16 @@ class ContextualMethod(EquivariantMethod):
             context: one sequence [1, T, D] of features; T may be 0.
             environment: the groups the model is told.
         """
+
+    def predict(self, x: Tensor, action: Tensor, context: ConditionedEncoder | None = None) -> Tensor:
+        """Embeddings [N, E] of what items become under actions [N, A], after the context (all told, none by default)."""
+        return (context or self._no_context(action)).embed(x, action)
+
+    def embed_target(self, x: Tensor, context: ConditionedEncoder | None = None) -> Tensor:
+        """Embeddings [N, E] of items as they are, after the same context."""
+        return (context or self._no_context(x.new_zeros(len(x), self.actions.action_dim))).embed(x)
+
+    def _no_context(self, action: Tensor) -> ConditionedEncoder:
+        nothing = action.new_zeros(1, 0, int(self.encoder.out_dim))  # type: ignore[arg-type]
+        empty = Transitions(nothing, action[None, :0], nothing, action.new_zeros(1, 0, 2, self.actions.latent_dim))
+        return self.condition_features(empty, self.actions.environment("all"))

@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step: nothing to save, nothing to get out of step on resume."""
+"""The learning rate and the momentum as functions of the step: nothing to save, nothing to get out of step on resume."""
 
 from __future__ import annotations
 
@@ -15,3 +15,12 @@ def warmup_cosine(step: int, *, num_steps: int, warmup_steps: int = 0, final_fra
         return (step + 1) / warmup_steps
     progress = min(1.0, (step - warmup_steps) / max(1, num_steps - warmup_steps))
     return final_fraction + (1 - final_fraction) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def cosine_momentum(step: int, *, num_steps: int, start: float) -> float:
+    """The momentum of a moving average at step 0..num_steps: from `start` up to 1 along half a cosine, then 1.
+
+    Grill et al. 2020 (BYOL), Section 3.2.
+    """
+    progress = min(1.0, step / num_steps)
+    return 1 - (1 - start) * 0.5 * (1 + math.cos(math.pi * progress))

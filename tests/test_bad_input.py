@@ -41,11 +41,11 @@ def method() -> SimCLR:
 def weights_with(change: str) -> None:
     weights = dict(method().state_dict())
     if change == "missing":
-        weights.pop("projector.0.bias")
+        weights.pop("projector.0.weight")
     elif change == "extra":
         weights["head.bias"] = torch.zeros(2)
     else:
-        weights["projector.0.bias"] = torch.zeros(9)
+        weights["projector.0.weight"] = torch.zeros(9)
     save_file(weights, "weights.safetensors")
     load_weights(method(), Path("weights.safetensors"))
 
@@ -104,9 +104,13 @@ CASES = {
         "unknown group 'colour'",
     ),
     "odd context length": (lambda: EmbeddingBank(method(), ADAPTER, context_lengths=(0, 3)), ValueError, "even.*3|3.*even"),
-    "missing weights": (lambda: weights_with("missing"), ValueError, r"missing: projector\.0\.bias"),
+    "missing weights": (lambda: weights_with("missing"), ValueError, r"missing: projector\.0\.weight"),
     "extra weights": (lambda: weights_with("extra"), ValueError, r"head\.bias"),
-    "misshapen weights": (lambda: weights_with("misshapen"), ValueError, r"projector\.0\.bias \(expected \[4\], found \[9\]\)"),
+    "misshapen weights": (
+        lambda: weights_with("misshapen"),
+        ValueError,
+        r"projector\.0\.weight \(expected \[4, 32\], found \[9\]\)",
+    ),
     "pickle that runs code": (executing_pickle, ValueError, "bomb.pt"),
 }
 

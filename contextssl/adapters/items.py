@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from contextssl.actions import ActionSpace, Group, Kind
 from contextssl.adapter import DomainAdapter, LabelledData, ProbeTarget, Split
 from contextssl.adapters.relative import relative_action
+from contextssl.adapters.trajectories import trajectory
 from contextssl.batch import Transitions, stack
 from contextssl.seeding import generator
 
@@ -54,6 +55,7 @@ class ItemAdapter(DomainAdapter):
         shares: fractions of the items for validation and test.
         seed: of the split and of the views of labelled items.
         digest: of the data, for the manifest.
+        trajectories: whether every sequence shows one item (`DomainAdapter`).
 
     Raises:
         ValueError: for too few items, for targets that do not have one row per item, or for an action width that
@@ -62,11 +64,11 @@ class ItemAdapter(DomainAdapter):
 
     def __init__(
         self, actions: ActionSpace, targets: Sequence[ProbeTarget], *, num_items: int, encoder: Callable[[], nn.Module],
-        relative: Relative | None, shares: tuple[float, float], seed: int, digest: str,
+        relative: Relative | None, shares: tuple[float, float], seed: int, digest: str, trajectories: bool = False,
     ) -> None:  # fmt: skip
         if wrong := {target.name: len(target.values) for target in targets if len(target.values) != num_items}:
             raise ValueError(f"targets: expected one row for each of the {num_items} items, found {wrong}")
-        self._targets, self._encoder, self._seed = tuple(targets), encoder, seed
+        self._targets, self._encoder, self._seed, self.trajectories = tuple(targets), encoder, seed, trajectories
         self._relative = relative or (lambda t_x, t_y: relative_action(actions, t_x, t_y))
         self.items = split_items(num_items, shares, seed)
         pool = self.items[Split.TRAIN]
@@ -93,6 +95,14 @@ class ItemAdapter(DomainAdapter):
     def views(self, items: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs [N*V, *input], latents [N*V, L], and which item each row is a view of [N*V]: for probes."""
 
+    def views_in_a_row(self, item: Tensor, num_views: int, split: Split, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Views [num_views, *input] of one item [1] of the split, and their latents, for trajectories.
+
+        By default the item as x of a pair, and then as many partners y of it as are needed.
+        """
+        x, t_x, y, t_y = self.pairs(item.repeat(max(1, num_views - 1)), split, draws)
+        return torch.cat([x[:1], y])[:num_views], torch.cat([t_x[:1], t_y])[:num_views]
+
     def build_encoder(self) -> nn.Module:
         """A fresh encoder."""
         return self._encoder()
@@ -115,6 +125,13 @@ class ItemAdapter(DomainAdapter):
 
     def _sequences(self, length: int, seed: int, split: Split, purpose: str) -> DrawnSequences:
         pool = self.items[split]
+
+        def draw_trajectory(draws: torch.Generator) -> Transitions:
+            item = pool[torch.randint(len(pool), (1,), generator=draws)]
+            return trajectory(*self.views_in_a_row(item, length + 1, split, draws), self._relative)
+
+        if self.trajectories:
+            return DrawnSequences(draw_trajectory, len(pool), seed, purpose)
 
         def draw(draws: torch.Generator) -> Transitions:
             repeats = math.ceil(length / len(pool)) or 1

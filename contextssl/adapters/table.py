@@ -75,6 +75,7 @@ class TableAdapter(ItemAdapter):
         name: name of the sensitive group.
         shares: fractions of the rows for validation and test.
         seed: of the split.
+        trajectories: whether every sequence shows one row and then partners of it.
 
     Raises:
         ValueError: for a sensitive column that is not zeros and ones or has one value only in a split, and as
@@ -84,6 +85,7 @@ class TableAdapter(ItemAdapter):
     def __init__(
         self, table: Tensor, column: int, targets: Sequence[ProbeTarget], *, encoder: Callable[[], nn.Module],
         pairing: Pairing | None = None, name: str = "sensitive", shares: tuple[float, float] = (0.15, 0.15), seed: int = 0,
+        trajectories: bool = False,
     ) -> None:  # fmt: skip
         self._table, self._pairing = checked("table", table, 2).float(), pairing or NearestRows()
         self._column = range(table.shape[1])[column]
@@ -91,8 +93,9 @@ class TableAdapter(ItemAdapter):
             raise ValueError(f"table: expected zeros and ones in the sensitive column {column}, found other values")
         actions = ActionSpace([Group(name, 2, 1, Kind.SWITCH, "[s, 1 - s] of the partner; 0 and 1")])
         super().__init__(
-            actions, targets, num_items=len(table), encoder=encoder, relative=None, shares=shares, seed=seed, digest=digest(table)
-        )
+            actions, targets, num_items=len(table), encoder=encoder, relative=None, shares=shares, seed=seed, digest=digest(table),
+            trajectories=trajectories,
+        )  # fmt: skip
         for split, items in self.items.items():
             if len(self._table[items, column].unique()) < 2:
                 raise ValueError(f"table: the {split} split has one value only in the sensitive column {column}; give more rows")

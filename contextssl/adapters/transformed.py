@@ -28,6 +28,7 @@ class TransformedItems(ItemAdapter):
         relative: actions [N, A] from parameters t^x and t^y; by the groups' kinds when None.
         shares: fractions of the items for validation and test.
         seed: of the split and of the probes' views.
+        trajectories: whether every sequence shows versions of one item.
 
     Raises:
         ValueError: for a nan in the items, for a transform whose parameters do not fit the groups, and as
@@ -37,7 +38,7 @@ class TransformedItems(ItemAdapter):
     def __init__(
         self, items: Tensor, transform: Transform, actions: ActionSpace, targets: Sequence[ProbeTarget], *,
         encoder: Callable[[], nn.Module], views_per_item: int = 4, relative: Relative | None = None,
-        shares: tuple[float, float] = (0.15, 0.15), seed: int = 0,
+        shares: tuple[float, float] = (0.15, 0.15), seed: int = 0, trajectories: bool = False,
     ) -> None:  # fmt: skip
         self._items, self._transform, self._views_per_item = as_float(checked("items", items, 2)), transform, views_per_item
         super().__init__(
@@ -49,11 +50,16 @@ class TransformedItems(ItemAdapter):
             shares=shares,
             seed=seed,
             digest=digest(items),
+            trajectories=trajectories,
         )
 
     def pairs(self, items: Tensor, split: Split, draws: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Two fresh versions of each item."""
         return (*self._transform(self._items[items], draws), *self._transform(self._items[items], draws))
+
+    def views_in_a_row(self, item: Tensor, num_views: int, split: Split, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Fresh versions of the item."""
+        return self._transform(self._items[item.expand(num_views)], draws)
 
     def views(self, items: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """`views_per_item` versions of each item."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from contextssl.actions import ActionSpace
 from contextssl.adapter import ProbeTarget, Split
 from contextssl.adapters.items import ItemAdapter, Relative, as_float, checked, digest
+from contextssl.adapters.trajectories import distinct_views
 
 
 class ViewsAdapter(ItemAdapter):
@@ -24,6 +25,7 @@ class ViewsAdapter(ItemAdapter):
         relative: actions [N, A] from latents t^x and t^y; by the groups' kinds when None.
         shares: fractions of the items for validation and test.
         seed: of the split.
+        trajectories: whether every sequence shows one item, all its views in random order before any comes again.
 
     Raises:
         ValueError: for arrays whose axes do not fit each other, for a nan, and as `ItemAdapter` says.
@@ -32,6 +34,7 @@ class ViewsAdapter(ItemAdapter):
     def __init__(
         self, views: Tensor, latents: Tensor, actions: ActionSpace, targets: Sequence[ProbeTarget], *, encoder: Callable[[], nn.Module],
         relative: Relative | None = None, shares: tuple[float, float] = (0.15, 0.15), seed: int = 0,
+        trajectories: bool = False,
     ) -> None:  # fmt: skip
         expected = [*views.shape[:2], actions.latent_dim]
         if views.ndim < 3 or views.shape[1] < 2 or list(latents.shape) != expected:
@@ -42,7 +45,7 @@ class ViewsAdapter(ItemAdapter):
         self._views, self._latents = checked("views", views, 3), checked("latents", latents, 3).float()
         super().__init__(
             actions, targets, num_items=len(views), encoder=encoder, relative=relative, shares=shares, seed=seed,
-            digest=digest(views, latents),
+            digest=digest(views, latents), trajectories=trajectories,
         )  # fmt: skip
 
     def pairs(self, items: Tensor, split: Split, draws: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -52,6 +55,11 @@ class ViewsAdapter(ItemAdapter):
         second = (first + torch.randint(1, num_views, (len(items),), generator=draws)) % num_views
         x, y = as_float(self._views[items, first]), as_float(self._views[items, second])
         return x, self._latents[items, first], y, self._latents[items, second]
+
+    def views_in_a_row(self, item: Tensor, num_views: int, split: Split, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Different views of the item, as long as there are enough."""
+        chosen = distinct_views(self._views.shape[1], num_views, draws)
+        return as_float(self._views[item, chosen]), self._latents[item, chosen]
 
     def views(self, items: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """All views of the items."""

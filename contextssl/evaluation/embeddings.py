@@ -126,7 +126,7 @@ class EmbeddingBank:
         """[N, D] context-free features of the split's items, each encoded once, float32 on the method's device."""
         if split not in self._features:
             inputs = self.labelled(split).inputs
-            features = self._in_pieces(lambda rows: self.method.represent(rows.to(self.device)), inputs, self.batch_size)
+            features = self.in_pieces(lambda rows: self.method.represent(rows.to(self.device)), inputs, self.batch_size)
             self._features[split] = _finite(features, f"features of the {split} split")
         return self._features[split]
 
@@ -172,7 +172,7 @@ class EmbeddingBank:
             action = relative_action(self.adapter.actions, latent[x], latent[y]).float()
             return conditioned.embed_features(features[x], action)
 
-        return _finite(self._in_pieces(query, pairs.to(self.device), self._num_queries), f"predictions after {cell}")
+        return _finite(self.in_pieces(query, pairs.to(self.device), self._num_queries), f"predictions after {cell}")
 
     def conditioned(self, cell: Cell) -> ConditionedEncoder:
         """The encoder conditioned on the cell's context, for queries with actions.
@@ -253,7 +253,7 @@ class EmbeddingBank:
         conditioned = self.conditioned(cell)
         if bits is not None:
             conditioned = conditioned.quantised(bits, self.embeddings(cell, Split.TRAIN))
-        embeddings = self._in_pieces(lambda rows: conditioned.embed_features(rows), self.features(split), self._num_queries)
+        embeddings = self.in_pieces(lambda rows: conditioned.embed_features(rows), self.features(split), self._num_queries)
         return _finite(embeddings, f"embeddings of the {split} split after {cell}")
 
     @property
@@ -261,8 +261,8 @@ class EmbeddingBank:
         """At once: attention of 1,024 to a long context still fits the cache of a CPU; 4,096 take twice the time a row."""
         return 1024 if self.device.type == "cpu" else 2**16
 
-    def _in_pieces(self, function: Callable[[Tensor], Tensor], rows: Tensor, size: int) -> Tensor:
-        """`function` of a few rows at a time, without gradient, as an ordinary float32 tensor that probes may train on."""
+    def in_pieces(self, function: Callable[[Tensor], Tensor], rows: Tensor, size: int) -> Tensor:
+        """`function` of `size` rows at a time, in eval mode without gradient, as a float32 tensor that probes may train on."""
         with torch.inference_mode(), _evaluating(self.method):
             pieces = [function(piece).float() for piece in rows.split(size)]
         return torch.cat(pieces)

@@ -24,6 +24,8 @@ def _contextual(method: ContextualMethod, batch: Transitions) -> Diagnostics:
     x, action, y = encoded.state[1:].flatten(0, 1), encoded.action[1:].flatten(0, 1), encoded.next_state[1:].flatten(0, 1)
     told, untold = (method.condition_features(context, method.actions.environment(name)) for name in ("all", "none"))
     found = diagnose(x, told.embed_features(x, action), told.embed_features(y))
+    if not (method.reads_context and method.reads_actions):
+        return found
     return replace(found, context_effect=context_effect(told.embed_features(x), untold.embed_features(x)))
 
 

@@ -1,4 +1,7 @@
-"""Contrastive losses between the two embeddings of a pair, in every variant of protocol 3.1, 3.2 and 3.5."""
+"""Contrastive losses between the two embeddings of a pair, in every variant of protocol 3.1, 3.2 and 3.5.
+
+Those that compare all pairs of a batch see the pairs of all processes.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from contextssl.distributed import gather
 
 ContrastiveLoss = Callable[[Tensor, Tensor], Tensor]
 """x, y [B, T, E] -> scalar; x[b, t] and y[b, t] are the two embeddings of a pair."""
@@ -25,16 +30,22 @@ def all_negatives(x: Tensor, y: Tensor, *, temperature: float = 0.1, clamp: floa
         clamp: lower bound of the cosines, beyond which negatives are not pushed further (the authors' code uses
             1e-7, the paper none).
     """
-    tokens = F.normalize(torch.cat([x.flatten(0, 1), y.flatten(0, 1)]).float(), dim=-1)
+    tokens = F.normalize(torch.cat([gather(x.flatten(0, 1)), gather(y.flatten(0, 1))]).float(), dim=-1)
     logits = _logits(tokens, tokens, temperature, clamp)
     logits = logits.masked_fill(torch.eye(len(tokens), dtype=torch.bool, device=tokens.device), -1e5)
     partner = torch.arange(len(tokens), device=tokens.device).roll(len(tokens) // 2)
     return F.cross_entropy(logits, partner)
 
 
+def nt_xent(x: Tensor, y: Tensor, temperature: float) -> Tensor:
+    """NT-Xent between rows x [N, E] and their partners y [N, E] (Chen et al. 2020, eq. 1)."""
+    return all_negatives(x[None], y[None], temperature=temperature, clamp=None)
+
+
 def cross_negatives(x: Tensor, y: Tensor, *, temperature: float = 0.1, clamp: float | None = None) -> Tensor:
     """InfoNCE of x against all y of the batch, and of y against all x (`batch_cross` of protocol 3.2)."""
-    return sequence_cross_negatives(x.flatten(0, 1)[None], y.flatten(0, 1)[None], temperature=temperature, clamp=clamp)
+    x, y = gather(x.flatten(0, 1)), gather(y.flatten(0, 1))
+    return sequence_cross_negatives(x[None], y[None], temperature=temperature, clamp=clamp)
 
 
 def sequence_cross_negatives(x: Tensor, y: Tensor, *, temperature: float = 0.1, clamp: float | None = None) -> Tensor:

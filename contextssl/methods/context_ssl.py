@@ -167,19 +167,6 @@ class ContextSSL(ContextualMethod):
         cache, _ = self.context(context, hide(context.action, mask), presence)
         return ConditionedEncoder(environment, 2 * context.length, self.represent, token, self.transformer, cache)
 
-    def predict(self, x: Tensor, action: Tensor, context: ConditionedEncoder | None = None) -> Tensor:
-        """Embeddings [N, E] of what items become under actions [N, A], after the context (all told, none by default)."""
-        return (context or self._no_context(action)).embed(x, action)
-
-    def embed_target(self, x: Tensor, context: ConditionedEncoder | None = None) -> Tensor:
-        """Embeddings [N, E] of items as they are, after the same context."""
-        return (context or self._no_context(x.new_zeros(len(x), self.actions.action_dim))).embed(x)
-
-    def _no_context(self, action: Tensor) -> ConditionedEncoder:
-        nothing = action.new_zeros(1, 0, int(self.encoder.out_dim))  # type: ignore[arg-type]
-        empty = Transitions(nothing, action[None, :0], nothing, action.new_zeros(1, 0, 2, self.actions.latent_dim))
-        return self.condition_features(empty, self.actions.environment("all"))
-
     def _training_masks(self, tokens: Tensor, generator: torch.Generator) -> list[Tensor]:
         """One mask [S, S] or [B, S, S] a layer."""
         allowed = pair_mask(tokens.shape[1], tokens.device)

@@ -1,18 +1,35 @@
-"""SimCLR: the two items of a pair embed alike, whatever the action (Chen et al., ICML 2020).
+"""SimCLR: the two items of a pair embed alike, whatever the action (Chen et al., ICML 2020; protocol 7.1).
 
-invariance   NT-Xent between projections of x and y (eq. 1)
+invariance   NT-Xent between the embeddings of x and y (eq. 1)
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from contextssl.actions import ActionSpace
 from contextssl.batch import Transitions
-from contextssl.losses.contrastive import all_negatives
+from contextssl.losses.contrastive import nt_xent
 from contextssl.method import Method
-from contextssl.models.heads import mlp
+from contextssl.methods.objective import PairObjective
+from contextssl.models.heads import projector
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimCLRObjective(PairObjective):
+    """NT-Xent; `temperature` divides the cosines."""
+
+    predicts: ClassVar[bool] = False
+    temperature: float = 0.1
+
+    def __call__(self, x: Tensor, y: Tensor, predicted: Tensor) -> dict[str, Tensor]:
+        """The invariance term."""
+        return {"invariance": nt_xent(x, y, self.temperature)}
 
 
 class SimCLR(Method):
@@ -30,15 +47,15 @@ class SimCLR(Method):
         encoder: nn.Module,
         actions: ActionSpace,
         *,
-        projector_dims: tuple[int, ...] = (2048, 2048, 2048),
+        projector_dims: Sequence[int] = (2048, 2048, 2048),
         temperature: float = 0.1,
     ) -> None:
         super().__init__()
-        self.encoder, self.actions, self.temperature = encoder, actions, temperature
-        self.projector = mlp(int(encoder.out_dim), projector_dims[:-1], projector_dims[-1])  # type: ignore[arg-type]
+        self.encoder, self.actions, self.objective = encoder, actions, SimCLRObjective(temperature=temperature)
+        self.projector = projector(int(encoder.out_dim), projector_dims)  # type: ignore[arg-type]
 
     def loss_terms(self, batch: Transitions, generator: torch.Generator) -> dict[str, Tensor]:
         """The invariance term over all pairs of the batch."""
         x, _, y, _ = batch.pairs()
-        projected = self.projector(self.represent(torch.cat([x, y]))).unflatten(0, (2, -1))
-        return {"invariance": all_negatives(projected[:1], projected[1:], temperature=self.temperature, clamp=None)}
+        x, y = self.projector(self.represent(torch.cat([x, y]))).chunk(2)
+        return self.objective(x, y, x)

@@ -38,3 +38,16 @@ def random_pair_mask(allowed: Tensor, probability: Tensor, generator: torch.Gene
     kept = (draws >= probability.to(allowed.device)[:, None, None]).repeat_interleave(2, dim=-1)
     itself = torch.eye(num_tokens, dtype=torch.bool, device=allowed.device)
     return allowed & (kept | itself)
+
+
+def with_plain_items(mask: Tensor, of_plain_items: Tensor) -> Tensor:
+    """[..., 2T, 2T] and [..., 2T, 2T] -> [..., 3T, 3T]: room for T more tokens, the items x_i without their actions.
+
+    Plain item i stands behind all pairs. It sees what X_i sees of the past in `of_plain_items` and itself, not X_i,
+    whose action it must not know; nobody else sees it.
+    """
+    num_pairs = mask.shape[-1] // 2
+    itself = torch.eye(num_pairs, dtype=torch.bool, device=mask.device).expand(*mask.shape[:-2], -1, -1)
+    past = of_plain_items[..., 0::2, :] & ~itself.repeat_interleave(2, dim=-1)
+    unseen = mask.new_zeros(*mask.shape[:-1], num_pairs)
+    return torch.cat([torch.cat([mask, unseen], dim=-1), torch.cat([past, itself], dim=-1)], dim=-2)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from contextssl.actions import Group, Kind
 from contextssl.adapter import DomainAdapter, LabelledData, ProbeTarget, Split
+from contextssl.adapters.items import as_float
 from contextssl.batch import Transitions, stack
 from contextssl.encoder import Encoder
 from contextssl.losses.leakage import ridge_r2
@@ -221,6 +222,23 @@ def targets_are_aligned(case: AdapterCase) -> None:
             )
 
 
+def trajectories_show_one_item(case: AdapterCase) -> None:
+    """Where the adapter says so, every transition starts where the last one ended, and no other item is shown.
+
+    That it is one item can be seen only where several of its views are among the labelled rows, as the sequences show them.
+    """
+    if not case.adapter.trajectories:
+        return
+    item_of = {row: item for data in case.labelled.values() for row, item in _items_by_row(data)}
+    for name, batch in [("train_sequences", case.batch)] + [(f"held_out({split})", case.held_out(split)) for split in Split]:
+        chained = torch.equal(batch.state[:, 1:], batch.next_state[:, :-1])
+        _require(chained and torch.equal(batch.latent[:, 1:, 0], batch.latent[:, :-1, 1]),
+                 f"{case.name}.{name}: trajectories are offered, but a transition does not start where the one before it ended.")  # fmt: skip
+        for sequence in torch.cat([batch.state[:, :1], batch.next_state], dim=1):
+            items = {item_of[row] for row in _rows(sequence) if row in item_of}
+            _require(len(items) <= 1, f"{case.name}.{name}: trajectories are offered, but one shows several items.")
+
+
 ADAPTER_CHECKS: tuple[Callable[[AdapterCase], None], ...] = (
     manifest_can_be_stored,
     statistics_are_finite,
@@ -232,6 +250,7 @@ ADAPTER_CHECKS: tuple[Callable[[AdapterCase], None], ...] = (
     splits_share_no_item,
     sequences_stay_in_their_split,
     targets_are_aligned,
+    trajectories_show_one_item,
 )
 
 
@@ -251,7 +270,18 @@ def _global_streams() -> tuple[bytes, bytes, int, object]:
 
 
 def _row_set(rows: Tensor) -> set[bytes]:
-    return {row.tobytes() for row in rows.contiguous().numpy()}
+    return set(_rows(rows))
+
+
+def _rows(rows: Tensor) -> list[bytes]:
+    return [row.tobytes() for row in rows.contiguous().numpy()]
+
+
+def _items_by_row(data: LabelledData) -> list[tuple[bytes, int]]:
+    """Every labelled row as sequences show it, with its item; nothing where each item has a single row."""
+    if len(data.item.unique()) == len(data):
+        return []
+    return list(zip(_rows(as_float(data.inputs)), data.item.tolist(), strict=True))
 
 
 def _same(a: Transitions, b: Transitions) -> bool:

@@ -173,7 +173,7 @@ def hidden_coordinates_are_never_read(case: MethodCase) -> None:
 
 
 def prediction_depends_on_the_action(case: MethodCase) -> None:
-    """`predict` gives the target's shape, and other actions give other predictions."""
+    """`predict` gives the target's shape, and other actions give other predictions if the method reads actions."""
     method = case.trained
     if not isinstance(method, EquivariantMethod):
         return
@@ -185,25 +185,30 @@ def prediction_depends_on_the_action(case: MethodCase) -> None:
         prediction.shape == target.shape,
         f"{case.name}.predict has shape {list(prediction.shape)}, its target {list(target.shape)}.",
     )
+    if isinstance(method, ContextualMethod) and not method.reads_actions:
+        _require(_close(prediction, other), f"{case.name}.predict depends on the action, which the method says it does not read.")
+        return
     _require(not _close(prediction, other, VISIBLE), f"{case.name}.predict does not depend on the action.")
 
 
 def context_is_read(case: MethodCase) -> None:
-    """Embeddings after contexts that differ in environment, in items or in told actions differ."""
+    """Embeddings after contexts that differ in environment, items or told actions differ: as far as the method reads them."""
     method = case.trained
     if not isinstance(method, ContextualMethod):
         return
-    actions, told = case.adapter.actions, case.adapter.actions.environment("all")
+    actions, everything = case.adapter.actions, case.adapter.actions.environment("all")
     noise = torch.randn(case.context.action.shape, generator=torch.Generator().manual_seed(0)) * actions.action_scale
     with torch.no_grad():
-        true = method.condition(case.context, told).embed(case.items)
+        true = method.condition(case.context, everything).embed(case.items)
         empty = method.condition(case.context, actions.environment("none")).embed(case.items)
-        lies = method.condition(case.context.with_action(noise), told).embed(case.items)
-        elsewhere = method.condition(case.adapter.held_out(6, 1, seed=2), told).embed(case.items)
-        target = method.embed_target(case.items, method.condition(case.context, told))
-    _require(not _close(true, empty, VISIBLE), f"{case.name}: embeddings do not depend on the context's environment.")
-    _require(not _close(true, elsewhere, VISIBLE), f"{case.name}: embeddings do not depend on the context's items.")
-    _require(not _close(true, lies, VISIBLE), f"{case.name}: embeddings do not depend on the told actions of the context.")
+        lies = method.condition(case.context.with_action(noise), everything).embed(case.items)
+        elsewhere = method.condition(case.adapter.held_out(6, 1, seed=2), everything).embed(case.items)
+        target = method.embed_target(case.items, method.condition(case.context, everything))
+    items, told = method.reads_context, method.reads_context and method.reads_actions
+    for part, other, read in (("environment", empty, told), ("items", elsewhere, items), ("told actions", lies, told)):
+        on = f"depend on the context's {part}"
+        _require(not read or not _close(true, other, VISIBLE), f"{case.name}: embeddings do not {on}.")
+        _require(read or _close(true, other), f"{case.name}: embeddings {on}, which the method says it does not read.")
     _require(_close(true, target), f"{case.name}.embed_target ignores the context that it is given.")
 
 

@@ -42,11 +42,13 @@ class ToyAdapter(ItemAdapter):
         num_classes: number of prototypes.
         encoder: builds the encoder.
         seed: of prototypes, items and splits.
+        trajectories: whether every sequence shows one item.
     """
 
     def __init__(
-        self, num_items: int = 400, num_classes: int = 4, encoder: Callable[[], nn.Module] = TinyEncoder, seed: int = 0
-    ) -> None:
+        self, num_items: int = 400, num_classes: int = 4, encoder: Callable[[], nn.Module] = TinyEncoder, seed: int = 0,
+        trajectories: bool = False,
+    ) -> None:  # fmt: skip
         draws = generator(seed, "toy items")
         classes = torch.arange(num_items) % num_classes
         # Prototypes differ by scale along fixed directions, so that the turn can be seen without knowing the class.
@@ -55,7 +57,7 @@ class ToyAdapter(ItemAdapter):
         actions = ActionSpace([Group("turn", 1, 1, Kind.REAL, "radians"), Group("shift", 1, 1, Kind.REAL, "lengths")])
         super().__init__(
             actions, [ProbeTarget("class", classes, num_classes)], num_items=num_items, encoder=encoder, relative=None,
-            shares=(0.2, 0.2), seed=seed, digest=digest(self._items),
+            shares=(0.2, 0.2), seed=seed, digest=digest(self._items), trajectories=trajectories,
         )  # fmt: skip
         self.manifest["source"] = "toy domain, generated"
 

@@ -8,6 +8,7 @@ N rows, T transitions, A action width, L latent width.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from contextssl.actions import ActionSpace, Group
 from contextssl.adapter import DomainAdapter, LabelledData, ProbeTarget, Split
-from contextssl.adapters import relative_action
+from contextssl.adapters import relative_action, trajectory
 from contextssl.adapters.items import as_float, group_target
 from contextssl.batch import Transitions, stack
 from contextssl.seeding import generator
@@ -70,6 +71,7 @@ class Cifar10(DomainAdapter):
         views_per_image: views of each of them in `labelled`.
         seed: of the labelled views.
         augment_on: the device where images are kept and augmented; draws do not depend on it.
+        trajectories: whether every sequence shows one image: T transitions are T + 1 views of it (for seq-JEPA).
 
     Raises:
         FileNotFoundError: when there are no images.
@@ -87,6 +89,7 @@ class Cifar10(DomainAdapter):
         views_per_image: int = 4,
         seed: int = 0,
         augment_on: str = "auto",
+        trajectories: bool = False,
     ) -> None:
         for name, count in (("views_per_image", views_per_image), ("num_labelled", num_labelled)):
             if count is not None and count < 1:
@@ -95,6 +98,7 @@ class Cifar10(DomainAdapter):
         whole, source = load(None if root is None else Path(root), collection)
         self._pixels, self._encoder, self._transform = collection.pixels, encoder, transform
         self._num_labelled, self._views_per_image, self._seed = num_labelled, views_per_image, seed
+        self.trajectories = trajectories
         self._images = torch.from_numpy(whole.images).to(choose_device(augment_on))
         self._labels, self._num_classes = torch.from_numpy(whole.labels).long(), collection.num_classes
         self.images = fixed_splits(self._labels, whole.num_train, num_images)
@@ -118,15 +122,16 @@ class Cifar10(DomainAdapter):
 
     def train_sequences(self, length: int, seed: int) -> EpochSequences:
         """Sequences that show every training image once an epoch, in an order of its own."""
-        return EpochSequences(self.images[Split.TRAIN], self.pairs, length, seed)
+        draw, num_images = self._drawer(length)
+        return EpochSequences(self.images[Split.TRAIN], draw, num_images, seed)
 
     def held_out(self, length: int, count: int, seed: int, split: Split = Split.TRAIN) -> Transitions:
         """`count` sequences of pairs; images are drawn with replacement (protocol 6.0)."""
-        pool = self.images[Split(split)]
+        pool, (draw_sequence, num_images) = self.images[Split(split)], self._drawer(length)
 
         def draw(index: int) -> Transitions:
             draws = generator(seed, f"held-out/{Split(split)}/{index}")
-            return self.pairs(pool[torch.randint(len(pool), (length,), generator=draws)], draws)
+            return draw_sequence(pool[torch.randint(len(pool), (num_images,), generator=draws)], draws)
 
         return stack([draw(index) for index in range(count)])
 
@@ -152,6 +157,15 @@ class Cifar10(DomainAdapter):
         t_x, t_y = latent.unflatten(0, (2, -1))
         action = relative_action(self.actions, t_x, t_y)
         return Transitions(x[None], action[None], y[None], torch.stack([t_x, t_y], dim=1)[None])
+
+    def trajectory(self, image: Tensor, draws: torch.Generator, length: int) -> Transitions:
+        """One sequence: `length` + 1 views of the image [1], one after the other."""
+        latent = self._transform.draw(length + 1, draws)
+        return trajectory(self._views(image.expand(length + 1), latent), latent, partial(relative_action, self.actions))
+
+    def _drawer(self, length: int) -> tuple[Callable[[Tensor, torch.Generator], Transitions], int]:
+        """What makes a sequence, and of how many images."""
+        return (partial(self.trajectory, length=length), 1) if self.trajectories else (self.pairs, length)
 
     def _views(self, images: Tensor, parameters: Tensor) -> Tensor:
         """[N, 3, 32, 32] views of images [N] with these parameters [N, L], on the device of the images."""

@@ -21,8 +21,8 @@ class EpochSequences:
 
     Attributes:
         pool: [I] items.
-        draw: a sequence [1, T, ...] of pairs of the items [T], its randomness from the generator.
-        length: T.
+        draw: a sequence [1, T, ...] of the items [length], its randomness from the generator.
+        length: items in a sequence: T of pairs of different items, 1 of a trajectory of one item.
         seed: of everything.
     """
 

@@ -29,6 +29,7 @@ IMAGE, ITEM, CATEGORY = "image", "item", "category"
 def image_table(
     table: str | Path, groups: Mapping[str, Mapping[str, Any]], *, size: int = 32, views_per_item: int | None = None,
     encoder: Callable[[Pixels], nn.Module] = SmallConvNet, shares: tuple[float, float] = (0.15, 0.15), seed: int = 0,
+    trajectories: bool = False,
 ) -> ViewsAdapter:  # fmt: skip
     """The domain that a CSV describes; images are decoded once and kept in memory as bytes.
 
@@ -44,6 +45,7 @@ def image_table(
         encoder: from the statistics of the pixels to a fresh encoder.
         shares: fractions of the items for validation and test.
         seed: of the split and of the drawn views.
+        trajectories: whether every sequence shows one item.
 
     Raises:
         FileNotFoundError: for a missing table or image.
@@ -60,7 +62,9 @@ def image_table(
     targets = [_category(items, path)] if CATEGORY in rows[0] else []
     fractions = images.flatten(0, 1).transpose(0, 1).flatten(1).float() / 255
     pixels = Pixels(mean=tuple(fractions.mean(1).tolist()), std=tuple(fractions.std(1).clamp_min(1e-3).tolist()))
-    adapter = ViewsAdapter(images, latents, space, targets, encoder=lambda: encoder(pixels), shares=shares, seed=seed)
+    adapter = ViewsAdapter(
+        images, latents, space, targets, encoder=lambda: encoder(pixels), shares=shares, seed=seed, trajectories=trajectories
+    )
     adapter.manifest |= {"name": path.stem, "source": f"{path.name}, SHA-256 {sha256(path)}", "size": size}
     return adapter
 

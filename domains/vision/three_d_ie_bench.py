@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,8 +17,9 @@ from torch import Tensor, nn
 
 from contextssl.actions import ActionSpace, Group, Kind
 from contextssl.adapter import DomainAdapter, LabelledData, ProbeTarget, Split
-from contextssl.adapters import relative_action
+from contextssl.adapters import relative_action, trajectory
 from contextssl.adapters.items import as_float
+from contextssl.adapters.trajectories import distinct_views
 from contextssl.batch import Transitions, stack
 from contextssl.seeding import generator
 from domains.vision.encoders import Pixels, resnet
@@ -50,6 +52,7 @@ class ThreeDIEBench(DomainAdapter):
         validation_share: share of the training objects that is set aside.
         views_per_object: at most so many views of each object in `labelled`, chosen at random; None for all of them.
         seed: of the validation objects and the labelled views.
+        trajectories: whether every sequence shows one object, T + 1 of its views in random order (for seq-JEPA).
 
     Raises:
         FileNotFoundError: when there are no packed views.
@@ -64,13 +67,14 @@ class ThreeDIEBench(DomainAdapter):
         validation_share: float = 0.1,
         views_per_object: int | None = None,
         seed: int = 0,
+        trajectories: bool = False,
     ) -> None:
         if not 0 < validation_share < 1:
             raise ValueError(f"validation_share must be above 0 and below 1, found {validation_share}")
         if views_per_object is not None and views_per_object < 1:
             raise ValueError(f"views_per_object must be at least 1, found {views_per_object}")
         self.store = ViewStore.open(locate(None if root is None else Path(root)))
-        self._encoder, self._views_per_object, self._seed = encoder, views_per_object, seed
+        self._encoder, self._views_per_object, self._seed, self.trajectories = encoder, views_per_object, seed, trajectories
         self.objects = _objects(self.store, validation_share, seed)
         self.actions = ActionSpace([ROTATION, COLOR, LIGHT] if light else [ROTATION, COLOR])
         draws = generator(seed, "scales")
@@ -86,15 +90,16 @@ class ThreeDIEBench(DomainAdapter):
 
     def train_sequences(self, length: int, seed: int) -> EpochSequences:
         """Sequences that show every training object once an epoch, in an order of its own."""
-        return EpochSequences(self.objects[Split.TRAIN], self.pairs, length, seed)
+        draw, num_objects = self._drawer(length)
+        return EpochSequences(self.objects[Split.TRAIN], draw, num_objects, seed)
 
     def held_out(self, length: int, count: int, seed: int, split: Split = Split.TRAIN) -> Transitions:
         """`count` sequences of pairs; objects are drawn with replacement (protocol 6.0)."""
-        pool = self.objects[Split(split)]
+        pool, (draw_sequence, num_objects) = self.objects[Split(split)], self._drawer(length)
 
         def draw(index: int) -> Transitions:
             draws = generator(seed, f"held-out/{Split(split)}/{index}")
-            return self.pairs(pool[torch.randint(len(pool), (length,), generator=draws)], draws)
+            return draw_sequence(pool[torch.randint(len(pool), (num_objects,), generator=draws)], draws)
 
         return stack([draw(index) for index in range(count)])
 
@@ -121,6 +126,15 @@ class ThreeDIEBench(DomainAdapter):
         x, y = (as_float(self.store.views(rows[:, view])) for view in (0, 1))
         latent = self.latent(rows)
         return Transitions(x[None], relative_action(self.actions, latent[:, 0], latent[:, 1])[None], y[None], latent[None])
+
+    def trajectory(self, item: Tensor, draws: torch.Generator, length: int) -> Transitions:
+        """One sequence: `length` + 1 views of the object [1] one after the other, different ones while there are enough."""
+        rows = self.store.first_row[item] + distinct_views(int(self.store.num_views[item]), length + 1, draws)
+        return trajectory(as_float(self.store.views(rows)), self.latent(rows), partial(relative_action, self.actions))
+
+    def _drawer(self, length: int) -> tuple[Callable[[Tensor, torch.Generator], Transitions], int]:
+        """What makes a sequence, and of how many objects."""
+        return (partial(self.trajectory, length=length), 1) if self.trajectories else (self.pairs, length)
 
     def latent(self, rows: Tensor) -> Tensor:
         """[..., L] latents of rows: quaternion, floor hue and light hue, and the light's angles where they are a group."""

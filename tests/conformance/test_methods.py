@@ -12,10 +12,19 @@ import contextssl.methods.environments as environments_module
 from contextssl.context import ConditionedEncoder
 from contextssl.losses.contrastive import all_negatives, sequence_cross_negatives
 from contextssl.method import EquivariantMethod, Method
+from contextssl.methods.aug_self import AugSelf
 from contextssl.methods.context_ssl import ContextSSL
 from contextssl.methods.environments import EnvironmentSampler
+from contextssl.methods.equimod import EquiMOD, EquiMODObjective
+from contextssl.methods.plus import Plus
 from contextssl.methods.rehearsal import Rehearsal
-from contextssl.methods.simclr import SimCLR
+from contextssl.methods.sen import SEN, SENObjective
+from contextssl.methods.sen_hinge import SENHinge
+from contextssl.methods.seq_jepa import SeqJEPA
+from contextssl.methods.sie import SIE, SIEObjective
+from contextssl.methods.simclr import SimCLR, SimCLRObjective
+from contextssl.methods.vicreg import VICReg, VICRegObjective
+from contextssl.models.aggregator import Aggregator
 from contextssl.models.transformer import ContextTransformer
 from contextssl.testing import METHOD_CHECKS, MethodCase, ToyAdapter, check_method
 
@@ -41,18 +50,37 @@ SHARED_STEP = {
     "contrastive": partial(sequence_cross_negatives, temperature=0.5),
     "environments": EnvironmentSampler({"turn": 0.5, "shift": 0.5}, per_sequence=False),
 }
+HEADS = {"projector_dims": (32, 32, 16)}
+PLUS = partial(Plus, transformer=partial(ContextTransformer, width=32, num_layers=2, fan_in_init=True), embedding_dim=16)
 METHODS = {
     "context_ssl": partial(ContextSSL, **SMALL),
     "context_ssl, one environment a step": partial(ContextSSL, **(SMALL | SHARED_STEP)),
     "context_ssl, rehearsed": partial(ContextSSL, **(SMALL | REHEARSED)),
-    "simclr": partial(SimCLR, projector_dims=(32, 16)),
+    "seq_jepa": partial(
+        SeqJEPA, num_steps=40, aggregator=partial(Aggregator, num_layers=1), action_embedding_dim=16, predictor_dim=32
+    ),
+    "simclr": partial(SimCLR, **HEADS),
+    "vicreg": partial(VICReg, **HEADS),
+    "equimod": partial(EquiMOD, **HEADS),
+    "sen": partial(SEN, **HEADS),
+    "sen, told one group": partial(SEN, **HEADS, groups=["turn"]),
+    "sen_hinge": partial(SENHinge, **HEADS, transition_dims=(32,)),
+    "sie": partial(SIE, **HEADS),
+    "aug_self": partial(AugSelf, **HEADS),
+    "simclr+": partial(PLUS, objective=SimCLRObjective()),
+    "simclr+, alone": partial(PLUS, objective=SimCLRObjective(), alone=True),
+    "vicreg+": partial(PLUS, objective=VICRegObjective(), standardise=True),
+    "equimod+": partial(PLUS, objective=EquiMODObjective(), standardise=True),
+    "sen+": partial(PLUS, objective=SENObjective(), mask_probability=0.0),
+    "sie+": partial(PLUS, objective=SIEObjective()),
+    "sie+, alone": partial(PLUS, objective=SIEObjective(), alone=True, standardise=True),
 }
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_methods_conform(name):
     torch.manual_seed(0)
-    check_method(METHODS[name])
+    check_method(METHODS[name], ToyAdapter(trajectories=name == "seq_jepa"))
 
 
 def fault(**members):
@@ -116,7 +144,7 @@ FAULTS = {
     ),
     "values of the actions ignored": (
         fault(condition_features=context_of(lambda c: c.with_action(torch.ones_like(c.action)))),
-        "do not depend on the told actions",
+        "do not depend on the context's told actions",
     ),
     "context-free target": (fault(embed_target=lambda self, x, context=None: ContextSSL.embed_target(self, x)), "embed_target ignores"),
     "inherited": (fault(), "inherits from the finished method ContextSSL"),
@@ -156,6 +184,56 @@ def test_kit_notices_faults_of_the_core(name, monkeypatch):
     torch.manual_seed(0)
     with pytest.raises(AssertionError, match=message):
         check_method(partial(ContextSSL, **SMALL), num_steps=10)
+
+
+def pretended_context(self, *arguments, **settings):
+    Plus.__init__(self, *arguments, **settings)
+    self.reads_context = True
+
+
+def secret_actions(self, features, action=None):
+    return Plus.tokens(self, features if action is None else features + self.told(action).sum(-1, keepdim=True))
+
+
+def secret_context(self, context, environment):
+    self.alone = False
+    return Plus.condition_features(self, context, environment)
+
+
+def plus_fault(**members):
+    """Plus with some members replaced."""
+    return type("Faulty", (Plus,), members)
+
+
+PLUS_FAULTS = {
+    "actions read in secret": (
+        plus_fault(tokens=secret_actions), SimCLRObjective(), False,
+        "predict depends on the action, which the method says it does not read",
+    ),
+    "context read in secret": (
+        plus_fault(condition_features=secret_context), SimCLRObjective(), True,
+        "embeddings depend on the context's items, which the method says it does not read",
+    ),
+    "environments told in secret": (
+        plus_fault(condition_features=secret_context), SENObjective(), True,
+        "embeddings depend on the context's environment, which the method says it does not read",
+    ),
+    "a context that is none": (
+        plus_fault(__init__=pretended_context), SimCLRObjective(), True, "do not depend on the context's items"
+    ),
+    "actions that are none": (
+        plus_fault(tokens=lambda self, features, action=None: Plus.tokens(self, features)), SENObjective(), False,
+        "does not depend on the action",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLUS_FAULTS)
+def test_kit_holds_methods_to_what_they_say_they_read(name):
+    faulty, objective, alone, message = PLUS_FAULTS[name]
+    torch.manual_seed(0)
+    with pytest.raises(AssertionError, match=message):
+        check_method(partial(faulty, *PLUS.args, **PLUS.keywords, objective=objective, alone=alone), num_steps=10)
 
 
 class Pairwise(EquivariantMethod):

@@ -112,3 +112,19 @@ def test_functions_of_a_latent_do_not_change_under_its_symmetry():
     torch.testing.assert_close(products[:, 0], q[:, 0] ** 2)
     switch = torch.tensor([[0.0], [1.0]])
     assert torch.equal(SPACE.group("sex").functions(switch), switch)
+
+
+@pytest.mark.parametrize(
+    ("names", "columns"),
+    [(["hue"], [4, 5]), (["sex", "rotation"], [0, 1, 2, 3, 6, 7]), (SPACE.names, list(range(8))), (["hue", "hue"], [4, 5])],
+)
+def test_columns_of_groups_stand_in_the_order_of_the_space(names, columns):
+    assert SPACE.action_columns(names).tolist() == columns
+    assert SPACE.action_columns(names).dtype == torch.int64
+
+
+def test_columns_of_no_group_or_an_unknown_one_are_refused():
+    with pytest.raises(ValueError, match="groups: expected at least one of .*'rotation', 'hue', 'sex'.*, found none"):
+        SPACE.action_columns([])
+    with pytest.raises(ValueError, match="unknown group 'light'"):
+        SPACE.action_columns(["hue", "light"])

@@ -1,4 +1,4 @@
-"""The learning rate by step, and the streams of random numbers."""
+"""The learning rate and the momentum by step, and the streams of random numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contextssl.schedule import warmup_cosine
+from contextssl.schedule import cosine_momentum, warmup_cosine
 from contextssl.seeding import derive_seed, generator, seed_globals
 
 
@@ -47,3 +47,14 @@ def test_the_global_streams_repeat() -> None:
     first = (torch.rand(2).tolist(), np.random.rand())
     seed_globals(3)
     assert (torch.rand(2).tolist(), np.random.rand()) == first
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 500), st.floats(0, 1))
+def test_momentum_rises_from_its_start_to_one_along_half_a_cosine(num_steps: int, start: float) -> None:
+    momenta = np.array([cosine_momentum(step, num_steps=num_steps, start=start) for step in range(num_steps + 3)])
+    assert math.isclose(momenta[0], start, abs_tol=1e-12) and (momenta[num_steps:] == 1).all()
+    assert (np.diff(momenta) >= 0).all()
+    np.testing.assert_allclose(momenta[: num_steps + 1] + momenta[num_steps::-1], 1 + start)  # symmetric about its middle
+    curve = 1 - (1 - start) * np.cos(np.arange(num_steps + 1) * np.pi / num_steps / 2) ** 2  # the same by the half angle
+    np.testing.assert_allclose(momenta[: num_steps + 1], curve, atol=1e-12)

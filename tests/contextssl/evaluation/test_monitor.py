@@ -43,6 +43,10 @@ def test_a_context_that_is_not_read_is_named_and_one_that_is_read_is_not(method:
 
     method.tokens = without_actions
     assert "the context is not read yet" in sentences(method)
+    for attribute in ("reads_actions", "reads_context"):  # nor is it expected of a method that says so
+        setattr(method, attribute, False)
+        assert "the context is not read yet" not in sentences(method)
+        setattr(method, attribute, True)
 
 
 def test_a_method_without_context_is_watched_by_its_features() -> None:

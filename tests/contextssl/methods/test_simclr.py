@@ -11,7 +11,7 @@ ADAPTER = ToyAdapter()
 
 def method():
     torch.manual_seed(0)
-    return SimCLR(ADAPTER.build_encoder(), ADAPTER.actions, projector_dims=(16, 8), temperature=0.2)
+    return SimCLR(ADAPTER.build_encoder(), ADAPTER.actions, projector_dims=(16, 8), temperature=0.2).eval()
 
 
 def test_loss_is_nt_xent_between_the_members_of_each_pair():

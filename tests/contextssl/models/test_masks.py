@@ -2,7 +2,7 @@
 
 import torch
 
-from contextssl.models.masks import causal_mask, pair_mask, random_pair_mask
+from contextssl.models.masks import causal_mask, pair_mask, random_pair_mask, with_plain_items
 
 
 def test_masks_match_their_definitions():
@@ -41,3 +41,26 @@ def test_random_mask_limits_and_rate():
     many = random_pair_mask(allowed, torch.full((400,), 0.9), generator)
     visible_pairs = many[:, 30, :30].float().sum(1) / 2
     assert abs(visible_pairs.mean() - 1.5) < 0.2  # (1 - p) i past pairs at pair i = 15
+
+
+def test_plain_items_see_the_past_of_their_pair_and_themselves_and_are_seen_by_nobody_else():
+    generator = torch.Generator().manual_seed(0)
+    for num_pairs in (1, 2, 5):
+        size, allowed = 2 * num_pairs, pair_mask(2 * num_pairs)
+        pairs, plain = random_pair_mask(allowed, torch.full((2, 1), 0.5).flatten(), generator)
+        whole = with_plain_items(pairs, plain)
+        for q in range(3 * num_pairs):
+            for k in range(3 * num_pairs):
+                if q < size:
+                    assert whole[q, k] == (k < size and pairs[q, min(k, size - 1)])
+                else:
+                    pair = q - size
+                    assert whole[q, k] == (k == q or (k < 2 * pair and plain[2 * pair, min(k, size - 1)]))
+
+
+def test_plain_items_can_be_added_to_many_masks_at_once():
+    generator = torch.Generator().manual_seed(0)
+    masks = random_pair_mask(pair_mask(8), torch.full((3,), 0.5), generator)
+    others = random_pair_mask(pair_mask(8), torch.full((3,), 0.5), generator)
+    one_by_one = torch.stack([with_plain_items(mask, other) for mask, other in zip(masks, others, strict=True)])
+    assert torch.equal(with_plain_items(masks, others), one_by_one)
