@@ -63,7 +63,7 @@ def metric_name(metric: str) -> str:
         return _METRICS[base][0] + metric.removeprefix(base).replace("(", " (")
     if metric.startswith("hit@"):
         return f"H@{base.split('@')[1]}" + metric.removeprefix(base).replace("(", " (")
-    return metric.replace("_", " ")
+    return metric.replace("_", " ").replace("(", " (")
 
 
 def metric_meaning(metric: str) -> str | None:

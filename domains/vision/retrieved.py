@@ -5,7 +5,7 @@ N rows of a split, J candidates, K neighbours, G groups, L latent width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -29,10 +29,14 @@ class Query(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The nearest candidates: their rows [K], the nearest first, and in which groups each is close to the target, [K, G]."""
+    """The nearest candidates: their rows [K], the nearest first, and in which groups each is marked, [K, G]."""
 
     rows: Tensor
     close: Tensor
+
+
+Marks = Callable[[ActionSpace, Tensor, Query], Tensor]
+"""(actions, latents [N, L] of the split, query) -> bool [J, G] for its candidates: `close_to_target` or `same_as_target`."""
 
 
 def draw_queries(data: LabelledData, seed: int) -> list[Query]:
@@ -51,11 +55,13 @@ def draw_queries(data: LabelledData, seed: int) -> list[Query]:
 
 
 def retrieve(
-    bank: EmbeddingBank, split: Split, queries: Sequence[Query], environment: Environment, length: int, *, num_neighbours: int, draw: int = 0
+    bank: EmbeddingBank, split: Split, queries: Sequence[Query], environment: Environment, length: int, *,
+    marks: Marks, num_neighbours: int, draw: int = 0,
 ) -> list[Answer]:  # fmt: skip
     """The answer to each query after a context of `length` tokens that tells the environment's groups.
 
     Queries are the source with the action to the target, as far as it is told; candidates are embedded without action.
+    `marks` says in which groups they share what was asked for.
     """
     data, actions, cell = bank.labelled(split), bank.adapter.actions, Cell(environment.name, Control.TRUE, length, draw)
     predicted = bank.predictions(cell, split, torch.tensor([[query.source, query.target] for query in queries])).cpu()
@@ -63,7 +69,7 @@ def retrieve(
     answers = []
     for query, embedding in zip(queries, predicted, strict=True):
         order = (embeddings[query.candidates] @ embedding).argsort(descending=True)[:num_neighbours]
-        answers.append(Answer(query.candidates[order], close_to_target(actions, data.latent, query)[order]))
+        answers.append(Answer(query.candidates[order], marks(actions, data.latent, query)[order]))
     return answers
 
 
@@ -75,6 +81,12 @@ def close_to_target(actions: ActionSpace, latent: Tensor, query: Query) -> Tenso
         away = distance(group, latent[query.candidates, place], latent[query.target, place], actions.latent_scale[place])
         columns.append(away <= away.sort().values[num_close(len(away)) - 1])
     return torch.stack(columns, dim=1)
+
+
+def same_as_target(actions: ActionSpace, latent: Tensor, query: Query) -> Tensor:
+    """[J, G] whether each candidate has the very parameters of the target in each group."""
+    places = [actions.latent_slice(name) for name in actions.names]
+    return torch.stack([(latent[query.candidates, place] == latent[query.target, place]).all(1) for place in places], dim=1)
 
 
 def num_close(num_candidates: int) -> int:

@@ -6,79 +6,28 @@ import io
 import json
 import math
 import re
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from drawn_texts import assert_texts_apart
 from PIL import Image
-from torch import Tensor, nn
+from planted_views import ACTIONS, Corner, Planted
+from torch import Tensor
 
-from contextssl.actions import ActionSpace, Environment, Group, Kind, hide
+from contextssl.actions import Group, Kind
 from contextssl.adapter import Split
 from contextssl.adapters import ViewsAdapter
-from contextssl.batch import Transitions
-from contextssl.context import ConditionedEncoder
 from contextssl.evaluation.embeddings import EmbeddingBank
-from contextssl.method import ContextualMethod
 from contextssl.methods.simclr import SimCLR
+from contextssl.reporting.style import house_style
 from domains.vision import picture_grid
 from domains.vision.picture_grid import Row, draw_grid
 from domains.vision.pictures import RetrievalPictures
-from domains.vision.retrieved import Answer, Query, close_to_target, distance, draw_queries, num_close, retrieve
+from domains.vision.retrieved import Answer, Query, close_to_target, distance, draw_queries, num_close, retrieve, same_as_target
 
-TURN, HUE = Group("turn", 1, 1, Kind.REAL, "half turns"), Group("hue", 1, 1, Kind.CIRCULAR, "turns")
-ACTIONS = ActionSpace([TURN, HUE])
 NUM_ITEMS, NUM_VIEWS = 20, 9
-
-
-class Corner(nn.Module):
-    """Reads the latents of a planted view off its first two channels."""
-
-    out_dim = 2
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x[:, :2, 0, 0]
-
-
-@dataclass(frozen=True)
-class Told:
-    """Embeds the told groups alone, on circles; everything after no context, where only the action is hidden."""
-
-    environment: Environment
-    length: int
-
-    def embed_features(self, features: Tensor, action: Tensor | None = None) -> Tensor:
-        if action is not None:
-            features = features + hide(action, ACTIONS.action_mask(self.environment))
-        angle = features * torch.tensor([math.pi, 2 * math.pi])
-        kept = torch.ones(2) if self.length == 0 else ACTIONS.latent_mask(self.environment)
-        circles = torch.stack([angle.cos(), angle.sin()], dim=-1) * kept[:, None]
-        return nn.functional.normalize(circles.flatten(1), dim=1)
-
-    def shortened(self, length: int) -> Told:
-        return replace(self, length=length)
-
-
-class Planted(ContextualMethod):
-    """Knows the latents and does as it is told."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.encoder, self.actions = Corner(), ACTIONS
-
-    def loss_terms(self, batch: Transitions, generator: torch.Generator) -> dict[str, Tensor]:
-        raise NotImplementedError
-
-    def predict(self, x: Tensor, action: Tensor, context: ConditionedEncoder | None = None) -> Tensor:
-        raise NotImplementedError
-
-    def embed_target(self, x: Tensor, context: ConditionedEncoder | None = None) -> Tensor:
-        raise NotImplementedError
-
-    def condition_features(self, context: Transitions, environment: Environment) -> ConditionedEncoder:
-        return Told(environment, 2 * context.length)  # type: ignore[return-value]
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +52,8 @@ def test_neighbours_are_the_views_nearest_in_what_was_told(bank: EmbeddingBank, 
     queries = draw_queries(bank.labelled(Split.TEST), seed=3)
     environment = ACTIONS.environment(told)
     latent = bank.labelled(Split.TEST).latent.tolist()
-    answers = retrieve(bank, Split.TEST, queries, environment, 4, num_neighbours=3)
-    empty = retrieve(bank, Split.TEST, queries, environment, 0, num_neighbours=3)
+    answers = retrieve(bank, Split.TEST, queries, environment, 4, marks=close_to_target, num_neighbours=3)
+    empty = retrieve(bank, Split.TEST, queries, environment, 0, marks=close_to_target, num_neighbours=3)
     assert len(queries) == 8
     for query, answer, before in zip(queries, answers, empty, strict=True):
         rows = query.candidates.tolist()
@@ -151,6 +100,15 @@ def test_a_quarter_is_close_and_at_least_one_view() -> None:
     assert close.tolist() == [[False, False], [True, True], [False, False], [False, False]]
 
 
+def test_only_the_very_parameters_of_the_target_are_the_same() -> None:
+    latent = torch.tensor([[0.0, 0.0], [0.2, 0.5], [0.2, 0.4], [0.21, 0.4]])
+    assert same_as_target(ACTIONS, latent, Query(0, 2, torch.tensor([1, 2, 3]))).tolist() == [
+        [True, False],
+        [True, True],
+        [False, True],
+    ]
+
+
 def test_both_pictures_show_what_was_retrieved_and_their_captions_count_it(
     bank: EmbeddingBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +127,9 @@ def test_both_pictures_show_what_was_retrieved_and_their_captions_count_it(
     assert [row.query.source for row in objects] == [queries[index].source for index in (0, 2, 4, 6)]
     assert [row.label for row in lengths] == ["c = 0", "c = 4"] and {row.query.source for row in lengths} == {queries[0].source}
     answers = {
-        (told, length): retrieve(bank, Split.TEST, queries, ACTIONS.environment(told), length, num_neighbours=2)
+        (told, length): retrieve(
+            bank, Split.TEST, queries, ACTIONS.environment(told), length, marks=close_to_target, num_neighbours=2
+        )
         for told in ("turn", "hue")
         for length in (0, 4)
     }
@@ -179,13 +139,13 @@ def test_both_pictures_show_what_was_retrieved_and_their_captions_count_it(
         ]
     assert [answer.rows.tolist() for answer in lengths[0].answers] == [answers[t, 0][0].rows.tolist() for t in ("turn", "hue")]
     caption = json.loads((tmp_path / "retrieval-lengths.json").read_text())["caption"]
-    found = re.findall(r"in (turn|hue): (.*?) told hue", caption)
+    found = re.findall(r"(turn|hue): (.*?) told hue", caption)
     assert len(found) == 2
     for place, (group, text) in enumerate(found):
         percents = [int(number) for number in re.findall(r"\d+", text)]
         counted = [sum(answer.close[0, place].item() for answer in answers[t, n]) / 8 for t in ("turn", "hue") for n in (0, 4)]
         assert group == ("turn", "hue")[place] and percents == [round(100 * share) for share in counted]
-    assert "(25 % by chance)" in caption and "all 8 objects" in caption
+    assert caption.count("(25 % by chance)") == 2 and "all 8 objects" in caption
     assert len(list(tmp_path.iterdir())) == 4
 
 
@@ -231,6 +191,41 @@ def test_fractions_and_one_channel_are_drawn_like_bytes() -> None:
     expected = draw_grid(bytes_, rows, ["told"], ["a"])
     assert draw_grid(bytes_ / 255, rows, ["told"], ["a"]) == expected
     assert draw_grid(bytes_[:, :1], rows, ["told"], ["a"]) == expected
+
+
+def test_small_views_are_enlarged_as_squares_and_large_ones_are_smoothed() -> None:
+    board = (torch.arange(32)[:, None] + torch.arange(32)) % 2 * 255
+    assert grey_levels(board.byte().expand(3, 3, 32, 32)) == {0, 255}
+    assert not grey_levels(board.byte().repeat(4, 4).expand(3, 3, 128, 128)) & {0, 255}
+
+
+def grey_levels(inputs: Tensor) -> set[int]:
+    """What the pixels inside the first view of a page are."""
+    rows = [Row("", Query(0, 1, torch.tensor([1, 2])), [Answer(torch.tensor([2, 1, 2]), torch.ones(3, 1, dtype=torch.bool))])]
+    page = picture_grid._Page(1, 1, 3, labelled=False)
+    with Image.open(io.BytesIO(draw_grid(inputs, rows, ["told"], ["a"]))) as image:
+        pixels = np.asarray(image.convert("L"))
+    inch = pixels.shape[0] / page.height
+    left, top = round(page.left(0, 0) * inch), round((page.height - page.top(0)) * inch)
+    inner = round(picture_grid.SIDE * inch) - 3
+    return set(pixels[top + 3 : top + inner, left + 3 : left + inner].flatten().tolist())
+
+
+@pytest.mark.parametrize("num_groups", [1, 2, 3, 7])
+@pytest.mark.parametrize("num_views", [2, 3])
+def test_no_text_of_the_grid_leaves_the_page_or_covers_another(num_groups: int, num_views: int) -> None:
+    names = ["crop", "color", "blur", "flip", "rotation", "greyscale", "solarise"][:num_groups]
+    with house_style():
+        page = picture_grid._Page(
+            2, num_groups, num_views, labelled=True, marks=[f"close to the target in {name}" for name in names]
+        )
+        page.head([f"told {name}" for name in names])
+        page.key()
+    assert_texts_apart(page.figure)
+
+
+def test_seven_groups_have_colours_of_their_own() -> None:
+    assert len({picture_grid.group_colour(group) for group in range(7)}) == 7
 
 
 def test_a_method_without_context_gets_no_pictures(bank: EmbeddingBank, tmp_path: Path) -> None:
