@@ -33,15 +33,22 @@ def targets(node: Any) -> Iterator[dict[str, Any]]:
             yield from targets(value)
 
 
+def given(group: str, option: str) -> list[str]:
+    """Some value for everything that only a user knows."""
+    content = OmegaConf.to_container(OmegaConf.load(configs_folder() / group / f"{option}.yaml"))
+    assert isinstance(content, dict)
+    prefix = "" if group == "experiment" else f"{group}."
+    return [f"{prefix}{key}=given" for key, value in content.items() if value == "???"]
+
+
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_composes_and_its_targets_take_what_they_are_given(group: str, option: str) -> None:
-    missing = OmegaConf.missing_keys(OmegaConf.load(configs_folder() / group / f"{option}.yaml"))  # what only a user knows
-    config = OmegaConf.to_container(compose_config([f"{group}={option}", *(f"{group}.{key}=given" for key in missing)]))
+    config = OmegaConf.to_container(compose_config([f"{group}={option}", *given(group, option)]))
     for node in targets(config):
         target = get_object(node["_target_"])
-        given = {key: value for key, value in node.items() if not (key.startswith("_") and key.endswith("_"))}
+        arguments = {key: value for key, value in node.items() if not (key.startswith("_") and key.endswith("_"))}
         signature = inspect.signature(target)
-        signature.bind_partial(**given) if node.get("_partial_") else signature.bind(**given)
+        signature.bind_partial(**arguments) if node.get("_partial_") else signature.bind(**arguments)
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.parent.name == "data"], ids=lambda path: path.stem)
@@ -58,7 +65,7 @@ def test_an_experiment_opens_with_what_it_is_and_its_command_is_its_own(name: st
     said = dict(line.removeprefix("# ").split(": ", 1) for line in lines[1:5])
     assert list(said) == ["paper", "expected", "hardware", "command"]
     assert f"experiment={name}" in said["command"].split()
-    assert compose_config([f"experiment={name}"]).name == name
+    assert compose_config([f"experiment={name}", *given("experiment", name)]).name == name
 
 
 @pytest.mark.parametrize("name", GROUPS.get("experiment", []))

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from torch import Tensor
@@ -25,11 +26,16 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Numeric:
-    """A column of numbers: its name, whether log(1 + x) is taken first, and its number of quantile bins (0 for none)."""
+    """A column of numbers: its name, whether log(1 + x) is taken first, and its number of quantile bins (0 for none).
+
+    With `impute` a missing number is the median of the training rows, and one more output, `name=?`, says that it was
+    missing; without it a missing number is an error.
+    """
 
     name: str
     log1p: bool = False
     num_bins: int = 12
+    impute: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +153,9 @@ class TablePreprocessor:
         if missing := [name for name in self.schema.names if name not in frame]:
             raise ValueError(f"the table has no column {missing[0]!r}; its columns are {list(frame.columns)}")
         read = {
-            column.name: _numbers(frame[column.name]) if isinstance(column, Numeric) else _categories(frame[column.name])
+            column.name: _numbers(frame[column.name], column.impute)
+            if isinstance(column, Numeric)
+            else _categories(frame[column.name])
             for column in self.schema.columns
         }
         return pd.DataFrame(read, index=frame.index)
@@ -161,9 +169,10 @@ class TablePreprocessor:
             )
 
 
-def _numbers(column: pd.Series) -> pd.Series:
+def _numbers(column: pd.Series, may_miss: bool) -> pd.Series:
     numbers = pd.to_numeric(column, errors="coerce").astype(np.float64)
-    wrong = np.flatnonzero(~np.isfinite(numbers.to_numpy()))
+    allowed = column.isna().to_numpy() & may_miss
+    wrong = np.flatnonzero(~np.isfinite(numbers.to_numpy()) & ~allowed)
     if len(wrong):
         raise ValueError(
             f"column {column.name!r}, row {column.index[wrong[0]]}: {str(column.iloc[wrong[0]])!r} is not a finite number; "
@@ -176,7 +185,7 @@ def _categories(column: pd.Series) -> pd.Series:
     return column.astype(object).where(column.notna(), MISSING).astype(str).astype(object)
 
 
-def _steps(column: Column, columns: pd.DataFrame) -> Pipeline | OneHotEncoder:
+def _steps(column: Column, columns: pd.DataFrame) -> Pipeline | FeatureUnion | OneHotEncoder:
     """The unfitted scikit-learn steps of one source column."""
     if isinstance(column, Categorical):
         vocabulary = sorted(set(columns[column.name])) if column.categories is None else list(column.categories)
@@ -185,7 +194,17 @@ def _steps(column: Column, columns: pd.DataFrame) -> Pipeline | OneHotEncoder:
     codes: list[tuple[str, object]] = [("value", StandardScaler())]
     if column.num_bins:
         codes.append(("bins", PiecewiseLinearBins(column.num_bins)))
-    return Pipeline([("scale", scale), ("codes", FeatureUnion(codes, verbose_feature_names_out=False))])
+    steps = [("scale", scale), ("codes", FeatureUnion(codes, verbose_feature_names_out=False))]
+    if not column.impute:
+        return Pipeline(steps)
+    known = Pipeline([("known", SimpleImputer(strategy="median").set_output(transform="pandas")), *steps])
+    missing = FunctionTransformer(np.isnan, feature_names_out=_missing_name)
+    return FeatureUnion([("number", known), ("missing", missing)], verbose_feature_names_out=False)
+
+
+def _missing_name(transformer: FunctionTransformer, columns: Sequence[str]) -> list[str]:
+    del transformer
+    return [f"{column}={MISSING}" for column in columns]
 
 
 def _category_name(column: str, category: object) -> str:

@@ -146,13 +146,13 @@ class Matched:
     attribute, so invariance removes proxies too.
 
     Attributes:
-        columns: source columns that must agree; sensitive ones among them are left out.
+        columns: source columns that must agree, Adult's by default, all when None; sensitive ones are left out.
         num_neighbours: y is drawn from that many nearest rows of the required attributes.
         corruption: probability of replacing a source column of y.
         corrupt_x: whether x is corrupted as well.
     """
 
-    columns: tuple[str, ...] = (
+    columns: tuple[str, ...] | None = (
         "age", "education_num", "capital_gain", "capital_loss", "hours_per_week",
         "workclass", "race", "marital_group", "occupation",
     )  # fmt: skip
@@ -162,7 +162,8 @@ class Matched:
 
     def fit(self, table: Table) -> FittedMatched:
         """Find the neighbours; ValueError for unknown columns or too few rows of some attribute values."""
-        columns = [name for name in self.columns if name not in table.sensitive_names]
+        wanted = table.free_columns if self.columns is None else self.columns
+        columns = [name for name in wanted if name not in table.sensitive_names]
         if unknown := [name for name in columns if name not in table.frame]:
             raise ValueError(f"cannot match on {unknown}: the table has the columns {list(table.frame.columns)}")
         distances = distance_columns(table.frame[columns])
@@ -171,9 +172,9 @@ class Matched:
         for value in range(2 ** table.sensitive.shape[1]):
             members = np.flatnonzero(cell == value)
             if len(members) <= self.num_neighbours:
-                wanted = cell_attributes(np.array([value]), table.sensitive.shape[1])[0].tolist()
+                required = cell_attributes(np.array([value]), table.sensitive.shape[1])[0].tolist()
                 raise ValueError(
-                    f"matching needs more than {self.num_neighbours} rows with {list(table.sensitive_names)} = {wanted}, "
+                    f"matching needs more than {self.num_neighbours} rows with {list(table.sensitive_names)} = {required}, "
                     f"found {len(members)}; lower num_neighbours or give more rows"
                 )
             neighbours.append(nearest_rows(distances, members, self.num_neighbours))

@@ -90,3 +90,18 @@ def test_a_declared_vocabulary_admits_categories_without_training_rows() -> None
     schema = TableSchema((Categorical("job", ("a", "b", "c", "?", "pilot")),))
     rows = TablePreprocessor(schema).fit(TRAIN).transform(TRAIN.assign(job="pilot"))
     assert rows[0].tolist() == [0, 0, 0, 0, 1]
+
+
+def test_missing_numbers_are_the_median_of_training_rows_and_said() -> None:
+    schema = TableSchema((Numeric("age", num_bins=2, impute=True), Numeric("gain", log1p=True, num_bins=0, impute=True)))
+    holes = TRAIN.assign(age=[20.0, 30, None, 50, 60], gain=[0.0, None, 9, 99, 999])
+    fitted = TablePreprocessor(schema).fit(holes)
+    assert fitted.column_names == ("age", "age<=40", "age<=60", "age=?", "gain", "gain=?")
+    assert fitted.blocks == {"age": slice(0, 4), "gain": slice(4, 6)}
+    rows, filled = fitted.transform(holes), fitted.transform(holes.assign(age=[20, 30, 40, 50, 60], gain=[0, 54, 9, 99, 999]))
+    assert rows[:, 3].tolist() == [0, 0, 1, 0, 0] and rows[:, 5].tolist() == [0, 1, 0, 0, 0]
+    assert torch.equal(rows[:, [0, 1, 2, 4]], filled[:, [0, 1, 2, 4]]) and not filled[:, [3, 5]].any()
+    with pytest.raises(ValueError, match=r"column 'age', row 0: 'x'"):
+        fitted.transform(holes.assign(age=["x", None, "3", "4", "5"]))
+    with pytest.raises(ValueError, match=r"column 'gain', row 3: 'inf'"):
+        fitted.transform(holes.assign(gain=[0, 0, 0, np.inf, 0]))
