@@ -18,7 +18,7 @@ from pathlib import Path
 
 import runs
 from adult_report import BASELINES, EXPERIMENTS, MAIN, Record, main_lines, show, table
-from runs import ROOT, Job, as_json
+from runs import ROOT, Trial, as_json
 
 from contextssl.commands.configuration import build, compose_config
 from contextssl.evaluation.results import Result, read_results, write_results
@@ -30,21 +30,21 @@ RESULTS = ROOT / "benchmarks/results/adult.json"
 STORED_LENGTHS = (0, 14, 126)  # of the other experiments; of the main one all are stored
 
 
-def measure(jobs: Sequence[Job], num_at_once: int, command: Sequence[str]) -> Record:
+def measure(trials: Sequence[Trial], num_at_once: int, command: Sequence[str]) -> Record:
     """The record of all runs and of the baselines on the same data."""
-    record = runs.measure(jobs, num_at_once, command, lambda name, row: name == MAIN or row.context_length in STORED_LENGTHS)
-    baselines, seconds = _baselines(jobs[0])
+    record = runs.measure(trials, num_at_once, command, lambda name, row: name == MAIN or row.context_length in STORED_LENGTHS)
+    baselines, seconds = _baselines(trials[0])
     record["seconds"][BASELINES] = seconds
     record["results"] += runs.averaged(BASELINES, baselines)
     return record
 
 
-def _baselines(job: Job) -> tuple[list[Result], float]:
+def _baselines(trial: Trial) -> tuple[list[Result], float]:
     """What needs no training, measured once, with the wall seconds it took."""
-    file, clock_file = job.runs / "baselines.jsonl", job.runs / "baselines.seconds.json"
+    file, clock_file = trial.runs / "baselines.jsonl", trial.runs / "baselines.seconds.json"
     if not file.is_file():
         start = time.perf_counter()
-        found = list(baseline_results(build(compose_config(job.settings).domain)))
+        found = list(baseline_results(build(compose_config(trial.settings).domain)))
         write_text(clock_file, json.dumps(round(time.perf_counter() - start, 1)))
         write_results(found, file)
     return read_results(file), float(json.loads(clock_file.read_text()))
@@ -62,8 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tables", action="store_true", help="measure nothing")
     options = parser.parse_args(words)
     if not options.tables:
-        jobs = [Job(experiment, seed, runs=RUNS) for experiment in (MAIN, *options.experiments) for seed in options.seeds]
-        write_text(RESULTS, as_json(measure(jobs, options.jobs, ["python", "benchmarks/adult.py", *words])))
+        trials = [Trial(experiment, seed, runs=RUNS) for experiment in (MAIN, *options.experiments) for seed in options.seeds]
+        write_text(RESULTS, as_json(measure(trials, options.jobs, ["python", "benchmarks/adult.py", *words])))
     record = json.loads(RESULTS.read_text())
     show(record)
     print(table(record["results"], main_lines()))

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cifar10_report import Numbers, Study, headline_table, show
-from runs import ROOT, Job, Record, as_json, measure, packed, unpacked
+from runs import ROOT, Record, Trial, as_json, measure, packed, unpacked
 
 from contextssl.evaluation.results import Result
 from contextssl.files import write_text
@@ -53,10 +53,10 @@ def file_of(study: str) -> Path:
     return RESULTS / f"cifar10_{study}.json"
 
 
-def jobs_of(study: Study, seeds: Sequence[int], presets: Sequence[str], runs: Path, overrides: Sequence[str] = ()) -> list[Job]:
+def jobs_of(study: Study, seeds: Sequence[int], presets: Sequence[str], runs: Path, overrides: Sequence[str] = ()) -> list[Trial]:
     """A run for each preset and seed."""
     chosen = [experiment for preset, experiment in study.experiments.items() if preset in presets]
-    return [Job(experiment, seed, tuple(overrides), runs) for experiment in chosen for seed in seeds]
+    return [Trial(experiment, seed, tuple(overrides), runs) for experiment in chosen for seed in seeds]
 
 
 def read(file: Path) -> Record | None:

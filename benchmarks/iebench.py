@@ -19,7 +19,7 @@ from pathlib import Path
 
 from iebench_report import headline_table, show
 from iebench_rows import AUXILIARY, CLASSES, GROUPS, MASKS, PRESETS, SINGLE
-from runs import ROOT, Job, Record, as_json, measure, packed, unpacked
+from runs import ROOT, Record, Trial, as_json, measure, packed, unpacked
 
 from contextssl.evaluation.results import Result
 from contextssl.files import write_text
@@ -31,18 +31,18 @@ DOMAINS = {"easy": "iebench_easy", "hard": "iebench_hard"}
 ABLATIONS = RESULTS / "iebench_ablations.json"
 
 
-def preset_jobs(names: Sequence[str], seeds: Sequence[int], data: str, runs: Path) -> list[Job]:
+def preset_jobs(names: Sequence[str], seeds: Sequence[int], data: str, runs: Path) -> list[Trial]:
     """A run for each preset and seed on that set."""
-    return [Job(PRESETS[name], seed, (f"domain={DOMAINS[data]}",), runs) for name in names for seed in seeds]
+    return [Trial(PRESETS[name], seed, (f"domain={DOMAINS[data]}",), runs) for name in names for seed in seeds]
 
 
-def ablation_jobs(seeds: Sequence[int], runs: Path) -> list[Job]:
+def ablation_jobs(seeds: Sequence[int], runs: Path) -> list[Trial]:
     """A run for each mask probability and each weight of the auxiliary predictor on the easy set."""
     jobs = []
     for name in dict.fromkeys([*MASKS.values(), *AUXILIARY.values()]):
         experiment, _, variant = (name, "", "") if name in PRESETS.values() else name.rpartition("/")
         own = (f"method.mask_probabilities=[{variant}]",) if variant else ()
-        jobs += [Job(experiment, seed, (f"domain={DOMAINS['easy']}", *own), runs, variant) for seed in seeds]
+        jobs += [Trial(experiment, seed, (f"domain={DOMAINS['easy']}", *own), runs, variant) for seed in seeds]
     return jobs
 
 

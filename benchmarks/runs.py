@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from contextssl.commands.configuration import as_yaml, compose_config
 from contextssl.evaluation.intervals import summarise
-from contextssl.evaluation.results import Result, read_results
-from contextssl.files import write_text
+from contextssl.evaluation.results import Result
 from contextssl.reporting.tables import Cell
+from contextssl.reproduction.jobs import VERBS, Job
+from contextssl.reproduction.launchers import LocalLauncher
 from contextssl.run import Run, describe_environment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,8 +23,8 @@ Record = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One run: an experiment with a seed, further overrides, and a name for them where one experiment is run in variants."""
+class Trial:
+    """One run of a benchmark: an experiment with a seed, further overrides, and a name for them where it is run in variants."""
 
     experiment: str
     seed: int
@@ -43,20 +39,25 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """Of the run; its log and its clock stand beside it."""
+        """Of the run."""
         return self.runs / self.name / f"seed-{self.seed}"
 
     @property
-    def settings(self) -> list[str]:
+    def settings(self) -> tuple[str, ...]:
         """What `contextssl train` is given."""
-        return [f"experiment={self.experiment}", f"seed={self.seed}", *self.overrides]
+        return (f"experiment={self.experiment}", f"seed={self.seed}", *self.overrides)
+
+    @property
+    def job(self) -> Job:
+        """What is carried out."""
+        return Job(f"{self.name}, seed {self.seed}", self.folder, self.settings, as_yaml(compose_config(self.settings)))
 
 
-def measure(jobs: Sequence[Job], num_at_once: int, command: Sequence[str], keep: Callable[[str, Result], bool]) -> Record:
+def measure(trials: Sequence[Trial], num_at_once: int, command: Sequence[str], keep: Callable[[str, Result], bool]) -> Record:
     """The record of all runs: who, where, how long, and a row for every number, averaged over seeds and draws.
 
     Args:
-        jobs: what to run, unless it is there already.
+        trials: what to run, unless it is there already.
         num_at_once: so many at a time, one thread each.
         command: recorded.
         keep: whether a run of that name stores a result.
@@ -65,70 +66,32 @@ def measure(jobs: Sequence[Job], num_at_once: int, command: Sequence[str], keep:
         ValueError: when a run's folder holds a run of another configuration.
         RuntimeError: when a run fails, naming its log.
     """
-    for job in jobs:
-        _check(job)
-    with ThreadPoolExecutor(num_at_once) as pool:
-        futures = [pool.submit(_carry_out, job) for job in jobs]
-        try:
-            seconds = [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    jobs = [trial.job for trial in trials]
+    _carry_out(jobs, num_at_once)
     rows, clock = [], {}
-    for name in dict.fromkeys(job.name for job in jobs):
-        found = [(job, spent) for job, spent in zip(jobs, seconds, strict=True) if job.name == name]
-        results = [result for job, _ in found for result in read_results(Run(job.folder).results)]
-        rows += averaged(name, [result for result in results if keep(name, result)])
-        clock[name] = {verb: [spent[verb] for _, spent in found] for verb in ("train", "evaluate")}
+    for name in dict.fromkeys(trial.name for trial in trials):
+        found = [job for trial, job in zip(trials, jobs, strict=True) if trial.name == name]
+        rows += averaged(name, [result for job in found for result in job.results if keep(name, result)])
+        clock[name] = {verb: [job.seconds[verb] for job in found] for verb in VERBS}
     manifest = json.loads(Run(jobs[0].folder).manifest.read_text())
     return {
         "command": list(command),
         "environment": describe_environment(command),
         "data": {key: value for key, value in manifest.items() if key != "source"},
-        "seeds": sorted({job.seed for job in jobs}),
+        "seeds": sorted({trial.seed for trial in trials}),
         "seconds": clock,
         "results": rows,
     }
 
 
-def _check(job: Job) -> None:
-    """A folder from an earlier call must hold what would be run now."""
-    found = Run(job.folder).config
-    if found.is_file() and found.read_text() != as_yaml(compose_config(job.settings)):
-        raise ValueError(f"{job.folder} was made by another configuration: remove it to run this one")
-
-
-def _carry_out(job: Job) -> dict[str, float]:
-    """Train and evaluate as far as it is not done; wall seconds of both verbs, those of earlier calls included."""
-    run, clock_file = Run(job.folder), job.folder.with_suffix(".seconds.json")
-    clock: dict[str, float] = json.loads(clock_file.read_text()) if clock_file.is_file() else {}
-    if run.results.is_file():
-        return clock
-    training = [f"resume={job.folder}"] if run.config.is_file() else [*job.settings, f"run={job.folder}"]
-    for verb, words in (("train", training), ("evaluate", [f"run={job.folder}"])):
-        start = time.perf_counter()
-        try:
-            _contextssl([verb, *words], job.folder.with_suffix(".log"))
-        finally:
-            clock[verb] = round(clock.get(verb, 0.0) + time.perf_counter() - start, 1)
-            write_text(clock_file, json.dumps(clock) + "\n")
-        print(f"{job.name}, seed {job.seed}: {verb} {clock[verb]} s", flush=True)
-    return clock
-
-
-def _contextssl(words: Sequence[str], log: Path) -> None:
-    """The command in a process of its own, with one thread; what it says goes into the log."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-    }
-    with log.open("a") as said:
-        command = [sys.executable, "-m", "contextssl.commands.main", *words]
-        done = subprocess.run(command, stdout=said, stderr=subprocess.STDOUT, env=environment)
-    if done.returncode:
-        last = log.read_text().strip().rpartition("\n")[2]
-        raise RuntimeError(f"contextssl {' '.join(words)} failed ({last}); {log} says more")
+def _carry_out(jobs: Sequence[Job], num_at_once: int) -> None:
+    for job in jobs:
+        job.check()
+    launcher = LocalLauncher(num_at_once, num_cores=num_at_once)
+    for outcome in launcher.outcomes([job for job in jobs if not job.done]):
+        if outcome.error is not None:
+            raise RuntimeError(outcome.error)
+        print(f"{outcome.job.name}: {outcome.job.seconds} s", flush=True)
 
 
 def averaged(name: str, results: Sequence[Result]) -> list[Record]:

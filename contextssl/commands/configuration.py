@@ -22,6 +22,8 @@ import contextssl
 
 # Where a run stands is no part of what it is.
 LOCATION_KEYS = ("run",)
+# Folders of configs/ that no configuration is composed of: tables, for `contextssl reproduce`.
+NOT_GROUPS = ("reproduce",)
 
 
 class ConfigurationError(ValueError):
@@ -128,7 +130,11 @@ def build(config: DictConfig) -> Any:
 
 def config_groups() -> dict[str, list[str]]:
     """Every config group with its options."""
-    return {group.name: _options(group) for group in sorted(configs_folder().iterdir()) if group.is_dir()}
+    return {
+        group.name: _options(group)
+        for group in sorted(configs_folder().iterdir())
+        if group.is_dir() and group.name not in NOT_GROUPS
+    }
 
 
 def _options(group: Path) -> list[str]:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 VERBS = {
     "train": ("launch", "train a method on a domain"),
     "evaluate": ("evaluate", "measure a trained run"),
+    "reproduce": ("reproduce", "make a table of a paper again"),
     "report": ("report", "write the report of a run"),
     "compare": ("compare", "differences between two runs"),
     "data": ("data", "fetch, verify or describe data"),

@@ -18,11 +18,12 @@ from contextssl.reporting.summary import PLAIN, environment_rank, probe_rank, su
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One number of a table: a mean with the bounds of its 95 % interval, None where there is none."""
+    """One number of a table: a mean with the bounds of its 95 % interval, None where there is none, and a mark behind it."""
 
     mean: float | None = None
     low: float | None = None
     high: float | None = None
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ def to_markdown(table: Table) -> str:
 
 
 def _cell_text(cell: Cell) -> str:
-    return with_margin(cell.mean, cell.low, cell.high)
+    return with_margin(cell.mean, cell.low, cell.high) + cell.mark
 
 
 def to_html(table: Table) -> str:
@@ -224,4 +225,8 @@ def _body(table: Table) -> str:
 
 def _cell_html(cell: Cell) -> str:
     half = margin(cell.low, cell.high)
-    return number(cell.mean) + (f" <small>± {number(half)}</small>" if half is not None and number(cell.mean) != MISSING else "")
+    return (
+        number(cell.mean)
+        + html.escape(cell.mark)
+        + (f" <small>± {number(half)}</small>" if half is not None and number(cell.mean) != MISSING else "")
+    )

@@ -241,7 +241,7 @@ def test_ablations_store_what_their_figures_show(iebench) -> None:
 def test_a_record_has_the_kept_rows_under_the_name_of_their_run(iebench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import runs
 
-    def command(words: list[str], log: Path) -> None:
+    def command(words: list[str], *_: object) -> None:
         folder = Path(words[-1].removeprefix("run="))
         if words[0] == "train":
             folder.mkdir(parents=True)
@@ -250,7 +250,7 @@ def test_a_record_has_the_kept_rows_under_the_name_of_their_run(iebench, monkeyp
         else:
             write_results(results(int(folder.name.removeprefix("seed-"))), folder / "results.jsonl")
 
-    monkeypatch.setattr(runs, "_contextssl", command)
+    monkeypatch.setattr("contextssl.reproduction.jobs.run_command", command)
     jobs = [job for job in iebench.ablation_jobs([0, 1], tmp_path) if job.variant in ("0.2", "0.5")]
     record = runs.measure(jobs, 1, ["x"], iebench.needed_by_ablations)
     swept = "iebench/mask_probability_procedural"
@@ -356,7 +356,7 @@ def test_one_real_run_from_training_to_table(iebench: ModuleType, tmp_path: Path
     small = ("~domain.encoder.depth", "train.num_steps=2", "train.warmup_steps=0", "train.num_transitions=4", "evaluation=quick")
     lengths = ("evaluation.bank.context_lengths=[0,126]",)
     (job,) = iebench.preset_jobs(["plain"], [0], "easy", tmp_path / "runs")
-    found = runs.measure([runs.Job(job.experiment, 0, (*data, *small, *lengths), job.runs)], 1, [], lambda name, row: True)
+    found = runs.measure([runs.Trial(job.experiment, 0, (*data, *small, *lengths), job.runs)], 1, [], lambda name, row: True)
     told, untold = (line(iebench.headline_table(found["results"]), "plain", f"told {what} not") for what in
                     ("rotation, colour", "colour, rotation"))  # fmt: skip
     assert len(told) == len(untold) == 4 and "–" not in told + untold

@@ -149,7 +149,7 @@ BAD_COMMANDS = {
     "unknown top key": (["train", *TOY, "steps=3"], 2, "unknown key 'steps'"),
     "added key": (["train", *TOY, "+steps=3"], 2, "unknown key 'steps': nothing reads it"),
     "unknown argument": (["train", *TOY, "+method.nois=1"], 2, "method: ToyMethod got an unexpected keyword argument 'nois'"),
-    "unknown option": (["train", *TOY, "train=long"], 2, "unknown option 'long' of the config group 'train': there are default"),
+    "unknown option": (["train", *TOY, "train=long"], 2, "unknown option 'long' of the config group 'train': there are "),
     "not key=value": (["train", *TOY, "seed"], 2, "cannot read 'seed': settings are given as key=value"),
     "bad grammar": (["train", *TOY, "name=[a"], 2, "cannot read 'name=[a': the value is not in Hydra's grammar"),
     "bad value": (

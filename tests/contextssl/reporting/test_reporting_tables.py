@@ -8,6 +8,7 @@ import pytest
 from synthetic_results import row
 
 from contextssl.reporting import html_table, markdown_table
+from contextssl.reporting.names import metric_name
 from contextssl.reporting.number_format import number, with_bounds, with_margin
 from contextssl.reporting.summary import summary_frame
 from contextssl.reporting.tables import Cell, pivot
@@ -40,6 +41,11 @@ def test_intervals_are_printed_as_half_widths_or_bounds_and_left_out_where_missi
     assert with_margin(0.845, None, None) == with_margin(0.845, math.nan, math.nan) == ".845"
     assert with_margin(math.nan, 0.1, 0.2) == "–"
     assert with_bounds(0.845, 0.841, 0.849) == ".845 [.841, .849]"
+
+
+def test_what_a_metric_leaves_out_stands_apart_from_its_name() -> None:
+    found = [metric_name(metric) for metric in ("hit@5", "hit@5(no identity)", "equalized_odds_difference(sex)", "own(sex)")]
+    assert found == ["H@5", "H@5 (no identity)", "equalized-odds difference (sex)", "own (sex)"]
 
 
 def test_a_pivot_averages_draws_within_seeds_and_seeds_then() -> None:
