@@ -10,7 +10,10 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parent.parent
 CONFIG_SYSTEM = {"hydra", "omegaconf", "wandb"}
 # Files of methods/ that hold a method; the others hold parts of one.
-METHODS = {"context_ssl", "simclr", "vicreg", "equimod", "sen", "sen_hinge", "sie", "aug_self", "plus", "seq_jepa"}
+METHODS = {
+    "context_ssl", "simclr", "vicreg", "byol", "equimod", "sen", "sen_hinge", "sie", "aug_self", "plus", "seq_jepa",
+    "context_classifier", "label_tokens",
+}  # fmt: skip
 SOURCES = sorted(
     path for package in ("contextssl", "domains", "scripts", "benchmarks") for path in (CHECKOUT / package).rglob("*.py")
 )

@@ -17,19 +17,23 @@ from contextssl.losses.contrastive import all_negatives, cross_negatives, sequen
 from contextssl.losses.variance_covariance import covariance_penalty, variance_hinge
 from contextssl.method import Method
 from contextssl.methods.aug_self import AugSelf
+from contextssl.methods.byol import BYOL
 from contextssl.methods.context_ssl import ContextSSL
 from contextssl.methods.environments import EnvironmentSampler
 from contextssl.methods.equimod import EquiMOD, EquiMODObjective
 from contextssl.methods.plus import Plus
 from contextssl.methods.sen import SEN, SENObjective
 from contextssl.methods.sen_hinge import HingeObjective, SENHinge
+from contextssl.methods.seq_jepa import SeqJEPA
 from contextssl.methods.sie import SIE, SIEObjective
 from contextssl.methods.simclr import SimCLR, SimCLRObjective
 from contextssl.methods.vicreg import VICReg, VICRegObjective
+from contextssl.models.aggregator import Aggregator
 from contextssl.models.transformer import ContextTransformer
 from contextssl.testing import ToyAdapter
 
 ADAPTER = ToyAdapter()
+TRAJECTORIES = ToyAdapter(trajectories=True)
 TRANSFORMER = partial(ContextTransformer, width=16, num_layers=2, num_heads=2, fan_in_init=True)
 DIMS = (24, 16)
 # Embeddings are small at first and the margin wide, so that the hinge is active.
@@ -38,15 +42,21 @@ CONTEXT_SSL = partial(
     ContextSSL, transformer=TRANSFORMER, auxiliary_dims=(16,), standardise=True, environments=EnvironmentSampler({"turn": 1.0}),
     mask_probabilities=(0.0,),  # its draws come after those of environments, whose number depends on the batch
 )  # fmt: skip
+SEQ_JEPA = partial(
+    SeqJEPA, num_steps=4, action_embedding_dim=8, predictor_dim=16,
+    aggregator=partial(Aggregator, num_layers=1, dropout=0.0),  # processes drop different units
+)  # fmt: skip
 PLUS = partial(Plus, transformer=TRANSFORMER, embedding_dim=16, standardise=True)
 METHODS: dict[str, Callable[..., Method]] = {
     "simclr": partial(SimCLR, projector_dims=DIMS),
     "vicreg": partial(VICReg, projector_dims=DIMS),
+    "byol": partial(BYOL, projector_dims=DIMS, num_steps=4),
     "equimod": partial(EquiMOD, projector_dims=DIMS),
     "sen": partial(SEN, projector_dims=DIMS),
     "sen_hinge": partial(SENHinge, projector_dims=DIMS, transition_dims=(16,), objective=HINGE),
     "sie": partial(SIE, projector_dims=DIMS),
     "aug_self": partial(AugSelf, projector_dims=DIMS),
+    "seq_jepa": SEQ_JEPA,
     "simclr+": partial(PLUS, objective=SimCLRObjective()),
     "vicreg+": partial(PLUS, objective=VICRegObjective()),
     "equimod+": partial(PLUS, objective=EquiMODObjective()),
@@ -88,9 +98,10 @@ def part(rows: Tensor, rank: int, size: int) -> Tensor:
 def method_step(name: str, rank: int, size: int) -> dict[str, Any]:
     """Terms, and gradients averaged over processes, of a method on its share of one batch of eight sequences."""
     torch.manual_seed(0)
-    method = METHODS[name](NormalisedEncoder(), ADAPTER.actions).train()
+    adapter = TRAJECTORIES if name == "seq_jepa" else ADAPTER
+    method = METHODS[name](NormalisedEncoder(), adapter.actions).train()
     synchronise_batch_norms(method)
-    whole = ADAPTER.held_out(4, 8, seed=0)
+    whole = adapter.held_out(4, 8, seed=0)
     batch = Transitions(*(part(rows, rank, size) for rows in (whole.state, whole.action, whole.next_state, whole.latent)))
     terms = method.loss_terms(batch, torch.Generator().manual_seed(0))
     torch.stack(list(terms.values())).sum().backward()

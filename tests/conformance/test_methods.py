@@ -13,6 +13,7 @@ from contextssl.context import ConditionedEncoder
 from contextssl.losses.contrastive import all_negatives, sequence_cross_negatives
 from contextssl.method import EquivariantMethod, Method
 from contextssl.methods.aug_self import AugSelf
+from contextssl.methods.byol import BYOL
 from contextssl.methods.context_ssl import ContextSSL
 from contextssl.methods.environments import EnvironmentSampler
 from contextssl.methods.equimod import EquiMOD, EquiMODObjective
@@ -61,6 +62,7 @@ METHODS = {
     ),
     "simclr": partial(SimCLR, **HEADS),
     "vicreg": partial(VICReg, **HEADS),
+    "byol": partial(BYOL, **HEADS, num_steps=40),
     "equimod": partial(EquiMOD, **HEADS),
     "sen": partial(SEN, **HEADS),
     "sen, told one group": partial(SEN, **HEADS, groups=["turn"]),
