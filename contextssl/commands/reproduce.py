@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
         "contextssl reproduce",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="  scale=mini|gpu|paper  how large the runs are         seeds=3     training runs of each row\n"
+        epilog="  scale=mini|hard|gpu|paper  how large the runs are    seeds=3     training runs of each row\n"
         "  jobs=1                runs at a time                 out=DIR     outputs/reproduce/<scale> if not given\n"
         "  launcher=local|submitit, with slurm.timeout_min=600, slurm.gpus_per_node=1...: as submitit's AutoExecutor takes them\n"
         "  sweep=true            choose learning rates again, also where the choice is committed\n"

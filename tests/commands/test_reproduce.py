@@ -244,7 +244,13 @@ def test_killed_while_training_and_called_again_it_comes_to_the_same_results(
 ) -> None:
     """SIGKILL ends the caller; its run saves a checkpoint and ends too. The second call goes on from there."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS.parent), str(TESTS)]))
-    steps = ["train.num_steps=600", "record.checkpoint_every=50", "seeds=1", "train.optimizer.lr=0.01"]
+    steps = [
+        "train.num_steps=600",
+        "record.checkpoint_every=50",
+        "record.diagnose_every=null",
+        "seeds=1",
+        "train.optimizer.lr=0.01",
+    ]
     base = [sys.executable, "-m", "contextssl.commands.main", "reproduce", "toy/table", *OWN, *steps]
     whole = subprocess.Popen([*base, "out=whole", "jobs=2"], cwd=tmp_path)
     killed = subprocess.Popen([*base, "out=killed"], cwd=tmp_path)

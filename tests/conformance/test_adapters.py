@@ -17,6 +17,7 @@ from contextssl.adapters.items import DrawnSequences
 from contextssl.batch import Transitions, stack
 from contextssl.testing import TinyEncoder, ToyAdapter, check_adapter
 from domains.tabular.adult import Adult
+from domains.tabular.mimic.adapter import Mimic
 
 
 def noise(*shape, seed=0):
@@ -67,6 +68,7 @@ ADAPTERS = {
     "flipped table": lambda: table(pairing=FlippedColumn()),
     "generated census": partial(Adult, source="generated", num_generated=(600, 300)),
     "generated census, two attributes": partial(Adult, source="generated", num_generated=(4000, 900), sensitive=("sex", "race"), action_code="relative"),
+    "generated MIMIC": partial(Mimic, source="generated", num_generated=500),
 }  # fmt: skip
 
 

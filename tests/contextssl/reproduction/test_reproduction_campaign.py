@@ -136,7 +136,10 @@ def test_a_variant_takes_the_rate_of_its_method_and_waits_for_it(tmp_path: Path)
     launcher, found, records = Planted(), campaign(tmp_path, rows=rows), []
     found.run(launcher, records.append)
     assert launcher.done[: len(SWEPT)] == SWEPT
-    assert [name for name in launcher.done if name.startswith("variant")] == ["variant, rate 0.01, seed 0", "variant, rate 0.01, seed 1"]
+    assert [name for name in launcher.done if name.startswith("variant")] == [
+        "variant, rate 0.01, seed 0",
+        "variant, rate 0.01, seed 1",
+    ]
     assert records[0]["missing"] == ["plain", "told", "context", "variant"] and records[-1]["complete"]
     assert set(records[-1]["learning_rates"]) == {"plain", "told", "context"}
 
