@@ -68,7 +68,7 @@ ADAPTERS = {
     "flipped table": lambda: table(pairing=FlippedColumn()),
     "generated census": partial(Adult, source="generated", num_generated=(600, 300)),
     "generated census, two attributes": partial(Adult, source="generated", num_generated=(4000, 900), sensitive=("sex", "race"), action_code="relative"),
-    "generated MIMIC": partial(Mimic, source="generated", num_generated=500),
+    "generated MIMIC": partial(Mimic, source="generated", num_generated=1000),
 }  # fmt: skip
 
 
