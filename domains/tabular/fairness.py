@@ -1,173 +1,43 @@
-"""How differently a classifier treats the groups of a sensitive attribute (protocol 6.10), with bootstrap intervals.
+"""Group fairness of what probes predict, as a protocol: `group-fairness/1` (protocol 6.10).
 
-The bootstrap is stratified on (group, class), so that a small group never vanishes from a resample. Within a stratum
-a resample of n rows has a binomial number of positive predictions, so all measures of hard predictions are resampled
-as four binomial counts, with no loop over resamples or rows.
-
-Letters: N rows, G groups, R resamples.
+What is compared is said in the metric's name: `equalized_odds_difference(sex)` is between the sexes,
+`equalized_odds_difference(sex+race)` between the intersections of both, `true_positive_rate(sex=Female)` is one group's.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
-from scipy.stats import rankdata
 
+from contextssl.adapter import DomainAdapter
 from contextssl.evaluation.embeddings import EmbeddingBank
 from contextssl.evaluation.probe import LinearProbe, MLPProbe
 from contextssl.evaluation.protocols import Readout, ReadoutProtocol
+from contextssl.evaluation.readouts import cell_result
 from contextssl.evaluation.results import Result
+from domains.tabular.calibration import group_calibration, positive_probability
+from domains.tabular.group_metrics import GroupMetric, group_metrics, group_rates, smallest_stratum
 
+__all__ = ["GROUP_FAIRNESS", "GroupFairness", "Predictions", "compare_groups", "group_labels"]
+
+LOG = logging.getLogger("contextssl")
 GROUP_FAIRNESS = "group-fairness/1"
-NUM_SCORE_BINS = 100
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Array = npt.NDArray[Any]
+Labels = npt.NDArray[np.object_]
 
 
 @dataclass(frozen=True, slots=True)
-class GroupMetric:
-    """A measure, its bootstrap interval, and what a constant predictor scores."""
+class Predictions:
+    """What a classifier of two classes said: truth and prediction [N]; score and probability [N], None where it has none."""
 
-    metric: str
-    value: float
-    low: float
-    high: float
-    floor: float
-
-
-def group_metrics(
-    truth: npt.ArrayLike,
-    prediction: npt.ArrayLike,
-    sensitive: npt.ArrayLike,
-    score: npt.ArrayLike | None = None,
-    *,
-    num_resamples: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> list[GroupMetric]:
-    """Accuracy, balanced accuracy, the parity differences and, given scores, AUROC; each with an interval.
-
-    Differences are the largest minus the smallest group's rate: of P(prediction 1) for demographic parity, of the true
-    positive rate for equal opportunity, of true and false positive rates (the larger, and `_mean` of both) for
-    equalized odds. Lower is fairer; a constant predictor scores 0.
-
-    Args:
-        truth: [N] classes 0 and 1.
-        prediction: [N] predicted classes 0 and 1.
-        sensitive: [N] group of each row, two or more groups.
-        score: [N], higher for class 1; rows of equal score count half in the AUROC.
-        num_resamples: R.
-        confidence: of the percentile intervals.
-        seed: of the resamples.
-
-    Raises:
-        ValueError: for classes other than 0 and 1, rows that do not fit, or a group without one of the classes.
-    """
-    y, labels, groups = (np.asarray(values) for values in (truth, prediction, sensitive))
-    if not (y.shape == labels.shape == groups.shape) or y.ndim != 1:
-        shapes = (y.shape, labels.shape, groups.shape)
-        raise ValueError(f"truth, prediction and sensitive must have one shape [N], found {shapes}")
-    if not set(np.unique(y)) | set(np.unique(labels)) <= {0, 1}:
-        raise ValueError("group metrics are for two classes, 0 and 1; make one target for each class of a multi-class one")
-    totals, positives = _counts(y, labels, groups)
-    rng = np.random.default_rng(seed)
-    resampled = rng.binomial(totals, positives / totals, size=(num_resamples, *totals.shape))
-    samples = count_metrics(resampled, totals)
-    values: dict[str, Any] = {**count_metrics(positives, totals), **_fairlearn_differences(positives, totals)}
-    floors: dict[str, float] = {"accuracy": max(y.mean(), 1 - y.mean()), "balanced_accuracy": 0.5}
-    if score is not None:
-        scores = np.asarray(score, dtype=np.float64)
-        values["auroc"], samples["auroc"] = _auroc(y, scores), _auroc_samples(y, scores, groups, num_resamples, rng)
-        floors["auroc"] = 0.5
-    tails = ((1 - confidence) / 2, (1 + confidence) / 2)
-    found = []
-    for metric, value in values.items():
-        low, high = np.quantile(samples[metric], tails)
-        found.append(GroupMetric(metric, float(value), float(low), float(high), float(floors.get(metric, 0.0))))
-    return found
-
-
-def count_metrics(positives: npt.NDArray[np.integer], totals: Integers) -> dict[str, Floats]:
-    """Every measure of hard predictions, [...], from positive predictions [..., G, 2] among rows [G, 2] by group and class."""
-    rates = positives / totals
-    false_positive, true_positive = np.ptp(rates[..., 0], axis=-1), np.ptp(rates[..., 1], axis=-1)
-    by_class, rows = positives.sum(-2), totals.sum(0)
-    correct = rows[0] - by_class[..., 0] + by_class[..., 1]
-    recalls = (1 - by_class[..., 0] / rows[0], by_class[..., 1] / rows[1])
-    return {
-        "accuracy": correct / totals.sum(),
-        "balanced_accuracy": (recalls[0] + recalls[1]) / 2,
-        "demographic_parity_difference": np.ptp(positives.sum(-1) / totals.sum(-1), axis=-1),
-        "equal_opportunity_difference": true_positive,
-        "equalized_odds_difference": np.maximum(true_positive, false_positive),
-        "equalized_odds_difference_mean": (true_positive + false_positive) / 2,
-    }
-
-
-def _counts(y: Array, labels: Array, groups: Array) -> tuple[Integers, Integers]:
-    """Rows, and rows predicted positive, by group and class [G, 2]."""
-    names, group = np.unique(groups, return_inverse=True)
-    stratum = group * 2 + y.astype(np.int64)
-    totals = np.bincount(stratum, minlength=2 * len(names)).reshape(-1, 2)
-    if not totals.all():
-        where = np.argwhere(totals == 0)[0]
-        raise ValueError(f"group {names[where[0]]} has no row of class {where[1]}, so it has no rate to compare; leave it out")
-    return totals, np.bincount(stratum, weights=labels, minlength=2 * len(names)).astype(np.int64).reshape(-1, 2)
-
-
-def _fairlearn_differences(positives: Integers, totals: Integers) -> dict[str, float]:
-    """The parity differences by fairlearn, from one weighted row for each group, class and prediction: faster than N rows."""
-    group, truth, prediction = (axis.ravel() for axis in np.indices((*totals.shape, 2)))
-    weight = np.stack([totals - positives, positives], axis=-1).ravel()
-    rates = {"selection": selection_rate, "true positive": true_positive_rate, "false positive": false_positive_rate}
-    frame = MetricFrame(
-        metrics=rates,
-        y_true=truth,
-        y_pred=prediction,
-        sensitive_features=group,
-        sample_params={name: {"sample_weight": weight} for name in rates},
-    )
-    gaps = frame.difference(method="between_groups")
-    odds = (float(gaps["true positive"]), float(gaps["false positive"]))
-    return {
-        "demographic_parity_difference": float(gaps["selection"]),
-        "equal_opportunity_difference": odds[0],
-        "equalized_odds_difference": max(odds),
-        "equalized_odds_difference_mean": sum(odds) / 2,
-    }
-
-
-def _auroc(y: Array, score: Floats) -> float:
-    num_positive = int((y == 1).sum())
-    rank_sum = rankdata(score)[y == 1].sum()
-    return float((rank_sum - num_positive * (num_positive + 1) / 2) / (num_positive * (len(y) - num_positive)))
-
-
-def _auroc_samples(y: Array, score: Floats, groups: Array, num_resamples: int, rng: np.random.Generator) -> Floats:
-    """[R] AUROC of stratified resamples, from scores grouped into bins of about equal count.
-
-    Rows of one bin count as ties, which moves the AUROC by less than half the share of such pairs; the samples are
-    shifted by the difference that grouping makes to the whole sample.
-    """
-    bins = ((rankdata(score, method="min") - 1) * NUM_SCORE_BINS // len(score)).astype(np.int64)
-    by_class = []
-    for label in (0, 1):
-        counts = np.zeros((num_resamples + 1, NUM_SCORE_BINS))
-        for group in np.unique(groups):
-            histogram = np.bincount(bins[(y == label) & (groups == group)], minlength=NUM_SCORE_BINS)
-            counts[0] += histogram
-            counts[1:] += rng.multinomial(histogram.sum(), histogram / histogram.sum(), size=num_resamples)
-        by_class.append(counts / counts[0].sum())
-    negative, positive = by_class
-    grouped = (positive * (negative.cumsum(1) - negative / 2)).sum(1)
-    return np.asarray(grouped[1:] + _auroc(y, score) - grouped[0])
+    truth: npt.NDArray[np.int64]
+    prediction: npt.NDArray[np.int64]
+    score: npt.NDArray[np.float64] | None = None
+    probability: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -182,6 +52,10 @@ class GroupFairness:
         sensitive: names of the targets that tell the groups.
         readout: which probes read the target, on which rows; its own list of targets is not used.
         num_resamples: of the bootstrap.
+        by_group: whether to add calibration errors, and rates of every single group.
+        intersections: whether the groups of all attributes together are compared too.
+        smallest_cell: an attribute with fewer rows of some class in some group is left out, and said; of intersections
+            only those groups. A group's rate that rests on fewer is left out too. With 0 an empty one is an error.
     """
 
     target: str = "income"
@@ -190,6 +64,9 @@ class GroupFairness:
         probes=(LinearProbe(), LinearProbe(standardised=True), MLPProbe(standardised=True))
     )
     num_resamples: int = 1000
+    by_group: bool = False
+    intersections: bool = False
+    smallest_cell: int = 0
 
     def __post_init__(self) -> None:
         if self.readout.num_report is not None:
@@ -202,38 +79,97 @@ class GroupFairness:
 
     def results(self, bank: EmbeddingBank, readout: Readout) -> Iterator[Result]:
         """The rows of one readout of the target; a metric of differences is called `metric(attribute)`."""
-        labelled = bank.labelled(self.readout.split)
-        truth = readout.target.values.cpu().numpy()
-        groups = {name: labelled.target(name).values.cpu().numpy() for name in self.sensitive}
+        truth, split = readout.target.values.cpu().numpy(), self.readout.split
+        groups = self.groups(bank)
         predictions, scores = readout.predictions.cpu().numpy(), readout.score.cpu().numpy()
-        for cell, prediction, score in zip(readout.cells, predictions, scores, strict=True):
-            for row in _by_attribute(truth, prediction, score, groups, self.num_resamples):
-                yield Result(
-                    protocol=GROUP_FAIRNESS,
-                    target=readout.target.name,
-                    probe=readout.probe,
-                    metric=row.metric,
-                    environment=cell.environment,
-                    control=str(cell.control),
-                    context_length=cell.length,
-                    context_draw=cell.draw,
-                    seed=bank.training_seed,
-                    split=str(self.readout.split),
-                    value=row.value,
-                    floor=row.floor,
-                    low=row.low,
-                    high=row.high,
-                    method=bank.method_name,
+        probabilities = positive_probability(readout.outputs).double().cpu().numpy()
+        for cell, *said in zip(readout.cells, predictions, scores, probabilities, strict=True):
+            for row in self.metrics(Predictions(truth, *said), groups):
+                result = cell_result(
+                    bank, cell, GROUP_FAIRNESS, readout.target.name, readout.probe, row.metric, split, row.value, row.floor
                 )
+                yield replace(result, low=row.low, high=row.high)
+
+    def groups(self, bank: EmbeddingBank) -> dict[str, Labels]:
+        """[N] group of each reported row, by what tells it."""
+        labelled = bank.labelled(self.readout.split)
+        values = {name: labelled.target(name).values.cpu().numpy() for name in self.sensitive}
+        return group_labels(values, bank.adapter, self.intersections)
+
+    def metrics(self, said: Predictions, groups: Mapping[str, Labels]) -> Iterator[GroupMetric]:
+        """All measures, where there are rows enough."""
+        return compare_groups(
+            said, groups, num_resamples=self.num_resamples, by_group=self.by_group, smallest_cell=self.smallest_cell
+        )
 
 
-def _by_attribute(
-    truth: Integers, prediction: Integers, score: Floats, groups: Mapping[str, Integers], num_resamples: int
+def group_labels(
+    values: Mapping[str, npt.NDArray[np.int64]], adapter: DomainAdapter, intersections: bool = False
+) -> dict[str, Labels]:
+    """Attribute -> [N] names of groups, from their numbers; `a+b` -> `x+y` for all attributes together.
+
+    Groups are called by the values that a table gives them, else by their number.
+    """
+    known = {attribute.name: attribute.values for attribute in getattr(adapter, "attributes", ())}
+    found = {}
+    for name, numbers in values.items():
+        names = known.get(name) or [str(number) for number in range(int(numbers.max()) + 1)]
+        found[name] = np.array(names, dtype=object)[numbers]
+    if intersections and len(found) > 1:
+        found["+".join(found)] = np.array(["+".join(parts) for parts in zip(*found.values(), strict=True)], dtype=object)
+    return found
+
+
+def compare_groups(
+    said: Predictions, groups: Mapping[str, Labels], *, num_resamples: int, by_group: bool = False, smallest_cell: int = 0
 ) -> Iterator[GroupMetric]:
-    """Group metrics of each attribute; accuracies and AUROC, which are about all rows, once."""
-    for position, (name, group) in enumerate(groups.items()):
-        for row in group_metrics(truth, prediction, group, None if position else score, num_resamples=num_resamples):
-            if "difference" in row.metric:
-                yield replace(row, metric=f"{row.metric}({name})")
-            elif position == 0:
-                yield row
+    """Measures of all rows once, then those of each attribute's groups; arguments as in `GroupFairness`."""
+    everybody = np.zeros(len(said.truth), dtype=np.int64)
+    if smallest_cell and smallest_stratum(said.truth, everybody) < smallest_cell:
+        return
+    found = group_metrics(said.truth, said.prediction, everybody, said.score, num_resamples=num_resamples)
+    yield from (row for row in found if "difference" not in row.metric)
+    if by_group and said.probability is not None:
+        yield from group_calibration(said.truth, said.probability, everybody, num_resamples=num_resamples)[1].values()
+    for name, labels in groups.items():
+        words = labels.astype(str)
+        rows = _rows_to_compare(said, words, smallest_cell, name)
+        if rows is not None:
+            part, group = _of_rows(said, rows), words[rows]
+            for row in group_metrics(part.truth, part.prediction, group, num_resamples=num_resamples):
+                if "difference" in row.metric:
+                    yield replace(row, metric=f"{row.metric}({name})")
+            if by_group:
+                yield from _single_groups(part, group, name, num_resamples, smallest_cell)
+
+
+def _single_groups(
+    said: Predictions, group: npt.NDArray[np.str_], name: str, num_resamples: int, smallest: int
+) -> Iterator[GroupMetric]:
+    """Rates and calibration errors of single groups, and the difference of the latter."""
+    for value, rows in group_rates(said.truth, said.prediction, group, smallest=smallest).items():
+        yield from (replace(row, metric=f"{row.metric}({name}={value})") for row in rows)
+    if said.probability is not None:
+        gap, each = group_calibration(said.truth, said.probability, group, num_resamples=num_resamples)
+        yield replace(gap, metric=f"{gap.metric}({name})")
+        yield from (replace(row, metric=f"{row.metric}({name}={value})") for value, row in each.items())
+
+
+def _rows_to_compare(said: Predictions, labels: npt.NDArray[np.str_], smallest: int, name: str) -> npt.NDArray[np.bool_] | None:
+    """Which rows take part: all; of intersections those of groups with rows enough; None when there is nothing to compare."""
+    needed = max(1, smallest)
+    if "+" not in name:
+        if not smallest or smallest_stratum(said.truth, labels) >= needed:
+            return np.ones(len(labels), dtype=bool)
+        LOG.warning("groups of %s are not compared: one has fewer than %d rows of some class", name, smallest)
+        return None
+    few = [group for group in np.unique(labels) if min(np.bincount(said.truth[labels == group], minlength=2)[:2]) < needed]
+    if few:
+        LOG.warning("of %s left out, with fewer than %d rows of some class: %s", name, needed, ", ".join(few))
+    rows = ~np.isin(labels, few)
+    return rows if len(np.unique(labels[rows])) > 1 else None
+
+
+def _of_rows(said: Predictions, rows: npt.NDArray[np.bool_]) -> Predictions:
+    probability = None if said.probability is None else said.probability[rows]
+    return Predictions(said.truth[rows], said.prediction[rows], probability=probability)

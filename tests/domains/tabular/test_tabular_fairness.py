@@ -12,7 +12,8 @@ from contextssl.evaluation.probe import LinearProbe
 from contextssl.evaluation.protocols import ReadoutProtocol
 from domains.tabular.adult import Adult
 from domains.tabular.baselines import PROBES, FixedRepresentation, baseline_results, baselines
-from domains.tabular.fairness import GROUP_FAIRNESS, GroupFairness, GroupMetric, count_metrics, group_metrics
+from domains.tabular.fairness import GROUP_FAIRNESS, GroupFairness
+from domains.tabular.group_metrics import GroupMetric, count_metrics, group_metrics
 
 
 def data(num_rows: int, seed: int = 0, num_groups: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

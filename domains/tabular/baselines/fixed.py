@@ -1,4 +1,4 @@
-"""What simple methods reach on the same rows: majority, and probes on columns with and without the sensitive ones.
+"""Representations that need no training: nothing, the columns, the columns without the sensitive ones or what they predict.
 
 A baseline is a fixed representation of the columns. It goes through the same bank, probes and protocols as a trained
 method, so that its numbers stand in the same table: logistic regression on the columns is the linear probe of the
@@ -7,7 +7,7 @@ representation `columns`, gradient boosting the boosting probe.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,14 +19,10 @@ from torch import Tensor, nn
 from contextssl.actions import ActionSpace
 from contextssl.adapter import Split
 from contextssl.batch import Transitions
-from contextssl.evaluation.embeddings import EmbeddingBank
 from contextssl.evaluation.probe import LinearProbe, MLPProbe, Probe
-from contextssl.evaluation.protocols import ReadoutProtocol
-from contextssl.evaluation.results import Result
 from contextssl.evaluation.strong import GradientBoosting
 from contextssl.method import Method
-from domains.tabular.adult import Adult
-from domains.tabular.fairness import GroupFairness
+from domains.tabular.sensitive_table import SensitiveTable
 
 Rows = npt.NDArray[np.float32]
 Representation = Callable[[Rows], Rows]
@@ -72,7 +68,7 @@ class Baseline:
     probes: tuple[Probe, ...]
 
 
-def baselines(adapter: Adult, probes: tuple[Probe, ...] = PROBES) -> list[Baseline]:
+def baselines(adapter: SensitiveTable, probes: tuple[Probe, ...] = PROBES) -> list[Baseline]:
     """Every baseline, fitted on training rows.
 
     `majority` sees nothing, so one probe is enough. `columns` are the encoder's own inputs. `correlation-remover-A`
@@ -97,20 +93,3 @@ def _remover(train: Rows, told: list[int], others: npt.NDArray[np.int64], alpha:
     columns = np.concatenate([others, told])
     remover = CorrelationRemover(sensitive_feature_ids=list(range(len(others), len(columns))), alpha=alpha).fit(train[:, columns])
     return lambda rows: np.asarray(remover.transform(rows[:, columns]), dtype=np.float32)
-
-
-def baseline_results(
-    adapter: Adult, split: Split = Split.TEST, num_resamples: int = 1000, probes: tuple[Probe, ...] = PROBES
-) -> Iterator[Result]:
-    """Every baseline's rows: income by `group-fairness/1`; income and the sensitive attributes by `attribute-probe/1`.
-
-    How well an attribute is read from a representation is its leakage. About 45 seconds on one core for real Adult.
-    """
-    for baseline in baselines(adapter, probes):
-        bank = EmbeddingBank(FixedRepresentation(baseline.representation, adapter.actions), adapter, method_name=baseline.name)
-        readout = ReadoutProtocol(probes=baseline.probes, targets=("income", *adapter.sensitive), split=split)
-        fairness = GroupFairness("income", adapter.sensitive, readout, num_resamples)
-        for found in readout.readouts(bank):
-            yield from readout.results(bank, found)
-            if found.target.name == fairness.target:
-                yield from fairness.results(bank, found)
