@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from contextssl.actions import ActionSpace, Group
-from contextssl.adapter import DomainAdapter, LabelledData, Sequences, Split
+from contextssl.adapter import DomainAdapter, LabelledData, Split
 from contextssl.adapters.items import as_float
-from contextssl.batch import Transitions
+from contextssl.adapters.relabelled import RelabelledDomain
 from contextssl.evaluation.embeddings import EmbeddingBank
 from contextssl.reporting import names
 from contextssl.seeding import generator
@@ -71,7 +71,7 @@ class AugmentedRetrieval(RetrievalPictures):
         return Asked(own, queries, same_as_target, "the target's {}", "has the target's parameters", "image", opening)
 
 
-class AugmentedViews(DomainAdapter):
+class AugmentedViews(RelabelledDomain):
     """The same domain, the same contexts; labelled rows are a drawn view of each image and then its combinations.
 
     Args:
@@ -88,21 +88,9 @@ class AugmentedViews(DomainAdapter):
     def __init__(
         self, domain: DomainAdapter, transform: Augmentation, num_images: int, num_candidates: int, seed: int
     ) -> None:  # fmt: skip
-        self._domain, self._images = domain, with_images(domain)
+        super().__init__(domain)
+        self._images = with_images(domain)
         self._transform, self._num_images, self._num_candidates, self._seed = transform, num_images, num_candidates, seed
-        self.actions, self.manifest, self.trajectories = domain.actions, domain.manifest, domain.trajectories
-
-    def build_encoder(self) -> nn.Module:
-        """The domain's."""
-        return self._domain.build_encoder()
-
-    def train_sequences(self, length: int, seed: int) -> Sequences:
-        """The domain's."""
-        return self._domain.train_sequences(length, seed)
-
-    def held_out(self, length: int, count: int, seed: int, split: Split = Split.TRAIN) -> Transitions:
-        """The domain's."""
-        return self._domain.held_out(length, count, seed, split)
 
     def labelled(self, split: Split) -> LabelledData:
         """[1 + J] views of each image, the source first; float32."""

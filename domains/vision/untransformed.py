@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
-from torch import nn
-
-from contextssl.adapter import DomainAdapter, LabelledData, Sequences, Split
-from contextssl.batch import Transitions
+from contextssl.adapter import DomainAdapter, LabelledData, Split
+from contextssl.adapters.relabelled import RelabelledDomain
 from contextssl.evaluation.embeddings import EmbeddingBank
 from contextssl.evaluation.protocols import ReadoutProtocol
 from contextssl.evaluation.results import Result
@@ -30,7 +28,7 @@ class HasUntransformed(Protocol):
         ...
 
 
-class UntransformedItems(DomainAdapter):
+class UntransformedItems(RelabelledDomain):
     """The same domain, the same contexts; labelled rows are the items as they are, targets are `untransformed_<target>`.
 
     Args:
@@ -45,20 +43,8 @@ class UntransformedItems(DomainAdapter):
             raise ValueError(
                 f"{type(domain).__name__} has no untransformed items; leave this protocol out of evaluation.protocols"
             )
-        self._domain, self._items = domain, domain
-        self.actions, self.manifest = domain.actions, domain.manifest
-
-    def build_encoder(self) -> nn.Module:
-        """The domain's."""
-        return self._domain.build_encoder()
-
-    def train_sequences(self, length: int, seed: int) -> Sequences:
-        """The domain's, transformed."""
-        return self._domain.train_sequences(length, seed)
-
-    def held_out(self, length: int, count: int, seed: int, split: Split = Split.TRAIN) -> Transitions:
-        """The domain's, transformed."""
-        return self._domain.held_out(length, count, seed, split)
+        super().__init__(domain)
+        self._items = domain
 
     def labelled(self, split: Split) -> LabelledData:
         """The split's items as they are."""
