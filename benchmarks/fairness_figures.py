@@ -16,20 +16,15 @@ from fairness_rows import (
     UTILITY_PROBE,
     Numbers,
     Place,
-    Point,
     StudySet,
-    baseline_places,
     own_place,
-    pareto_front,
+    target_words,
 )
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 from runs import Record
 
-from contextssl.reporting import figures
-from contextssl.reporting.figures import PlanePoint
 from contextssl.reporting.names import environment_name, metric_name
 from contextssl.reporting.style import (
     COLOURS,
@@ -45,58 +40,12 @@ from contextssl.reporting.style import (
     svg_of,
 )
 
-FRONT = "#a6acb5"
-LEAKAGE_AXIS = "AUROC of sex by the strongest probe"
-
-
-def plane(study: StudySet, numbers: Numbers, note: str | None = None) -> Figure:
-    """Leakage of sex against accuracy: paths of our one model, grey dots for what was trained for its point, and its front."""
-    points, reached = [], []
-    for series, environment in enumerate(("sex", "none")):
-        # Boosting is measured at the ends, so points between are left out of the path.
-        for length in (0, LONGEST):
-            name = f"{environment_name(environment)}, c = {LONGEST}" if length else "no context" if series == 0 else ""
-            points += _point(study, numbers, own_place(study.experiment, environment, length), name, environment, series)
-    for name, place in baseline_places(study, numbers):
-        found = _point(study, numbers, place, name, "", None)
-        points += found
-        reached += [Point(point.x[0], point.y[0]) for point in found]
-    drawing = figures.utility_plane(
-        points, f"{study.title}: leakage and utility", LEAKAGE_AXIS, f"accuracy of {_words(study.target)}", note
-    )
-    with house_style():
-        _front(drawing.axes[0], pareto_front(reached))
-    return drawing
-
-
-def _front(axes: Axes, front: Sequence[Point]) -> None:
-    """The front as stairs: at each leakage the best utility that leaks no more."""
-    if front:
-        limits = axes.get_xlim(), axes.get_ylim()
-        x = [*(point.leakage for point in front), limits[0][1]]
-        y = [*(point.utility for point in front), front[-1].utility]
-        axes.step(x, y, where="post", color=FRONT, linewidth=0.9, dashes=(4, 2.5), zorder=0, label="front")
-        for words in axes.texts:  # labels that the stairs pass under stay readable
-            words.set_path_effects([withStroke(linewidth=1.5, foreground=PAPER)])
-        axes.set_xlim(limits[0])
-        axes.set_ylim(limits[1])
-
-
-def _point(study: StudySet, numbers: Numbers, place: Place, name: str, path: str, series: int | None) -> list[PlanePoint]:
-    """One point, or none where it was not measured or predicts nothing."""
-    leakage, utility = numbers.leakage(place, ("sex",)), numbers.utility(place, study.target)
-    if leakage is None or utility is None or place.method == "majority":
-        return []
-    if series is None:  # some have intervals over seeds, some over rows, some none: of others only the place is shown
-        leakage, utility = ({**row, "low": None, "high": None} for row in (leakage, utility))
-    return [PlanePoint(name, path, _bounds(leakage), _bounds(utility), series)]
-
 
 def curves(study: StudySet, numbers: Numbers, note: str | None = None) -> list[Figure]:
     """Leakage, utility, equalized odds and calibration against context length, a line for each thing told."""
     wanted = (
         ("sex: strongest AUROC", lambda place: numbers.leakage(place, ("sex",), SHORT_PROBES)),
-        (f"{_words(study.target)}: AUROC", lambda place: numbers.utility(place, study.target, "auroc")),
+        (f"{target_words(study.target)}: AUROC", lambda place: numbers.utility(place, study.target, "auroc")),
         ("equalized-odds difference", lambda place: numbers.utility(place, study.target, f"{ODDS}(sex)")),
         ("calibration difference", lambda place: numbers.utility(place, study.target, f"{CALIBRATION}(sex)")),
     )
@@ -161,7 +110,7 @@ def group_bars(study: StudySet, numbers: Numbers, note: str | None = None) -> li
         ("all columns", Place(study.baselines, "columns", "-", "-", 0)),
     ]
     with house_style():
-        subtitle = f"{study.title}: {_words(study.target)} by the linear probe, standardised, at c = {LONGEST}; dotted: a calibrated one on so few rows"
+        subtitle = f"{study.title}: {target_words(study.target)} by the linear probe, standardised, at c = {LONGEST}; dotted: a calibrated one on so few rows"
         rows_of_panels, panels = _rows([metric_name(metric) for metric in GROUP_METRICS], subtitle, note)
         for axes, metric in zip(panels, GROUP_METRICS, strict=True):
             for position, (_, place) in enumerate(places):
@@ -197,10 +146,6 @@ def _bounds(row: Record) -> tuple[float, float, float]:
     """Mean and bounds; nan for those that are not there."""
     low, high = (float("nan") if row[name] is None else row[name] for name in ("low", "high"))
     return row["mean"], low, high
-
-
-def _words(target: str) -> str:
-    return {"long_stay_7d": "long stay", "income": "income"}.get(target, target.replace("_", " "))
 
 
 def _finish(axes: Axes) -> None:

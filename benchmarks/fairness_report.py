@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fairness_figures import curves, group_bars, plane, stacked
+from fairness_figures import curves, group_bars, stacked
+from fairness_plane import plane
 from fairness_rows import (
     BOOSTED,
     CALIBRATION,
@@ -18,13 +19,15 @@ from fairness_rows import (
     UTILITY_PROBE,
     Numbers,
     Place,
-    Point,
     StudySet,
     above_front,
     baseline_places,
+    decided_places,
     own_place,
     pareto_front,
+    plane_point,
 )
+from fairness_targets import targets_table
 from runs import ROOT, Record, cell, filled
 
 from contextssl.files import write_text
@@ -56,8 +59,9 @@ def contexts(experiment: str, told: Sequence[str] = ("none", "sex")) -> list[tup
 
 def table(study: StudySet, numbers: Numbers) -> str:
     """Our contexts and every baseline: utility, leakage and differences between the sexes; mean ± standard deviation over seeds."""
-    entries = [*contexts(study.experiment), *baseline_places(study, numbers)]
-    reached = [point for _, place in entries[4:] if (point := plane_point(study, numbers, place)) is not None]
+    baselines = baseline_places(study, numbers)
+    entries = [*contexts(study.experiment), *decided_places(study, numbers), *baselines]
+    reached = [point for _, place in baselines if (point := plane_point(study, numbers, place)) is not None]
     front, labels, cells = pareto_front(reached), [], []
     for name, place in entries:
         utility = [numbers.utility(place, study.target, metric) for metric in ("accuracy", "auroc")]
@@ -65,19 +69,13 @@ def table(study: StudySet, numbers: Numbers) -> str:
         leakage = numbers.leakage(place, ("sex",))
         if not any(utility):
             continue
-        point = plane_point(study, numbers, place) if place.method == OURS else None
+        point = plane_point(study, numbers, place) if place.method.startswith(OURS) else None
         labels.append((name,))
         above = Cell(above_front(point, front)) if point is not None else Cell()
         cells.append((*map(cell, utility[:2]), cell(leakage), above, *map(cell, utility[2:])))
     heads = [f"{target_name(study.target)} accuracy", "AUROC", "sex: strongest AUROC", "accuracy above the front"]
     heads += [metric_name(metric) for metric in (ODDS, OPPORTUNITY, PARITY, CALIBRATION)]
     return to_markdown(Table(("",), tuple((head,) for head in heads), tuple(labels), tuple(cells)))
-
-
-def plane_point(study: StudySet, numbers: Numbers, place: Place) -> Point | None:
-    """Leakage and accuracy, None where one was not measured; a constant predictor is no point to reach."""
-    leakage, utility = numbers.leakage(place, ("sex",)), numbers.utility(place, study.target)
-    return None if leakage is None or utility is None or place.method == "majority" else Point(leakage["mean"], utility["mean"])
 
 
 def paired_table(study: StudySet, record: Record) -> str:
@@ -173,6 +171,7 @@ def sections(record: Record, sets: Mapping[str, StudySet], folder: str) -> dict[
         for kind, text in pictures.items():
             found[f"fairness-{name}-{kind}"] = f"![{text}]({folder}/fairness_{name}_{kind}.svg)\n"
         found[f"fairness-{name}"] = table(study, numbers) + "\n" + caption(part, study) + "\n"
+        found[f"fairness-{name}-targets"] = targets_table(study, numbers, record)
         found[f"fairness-{name}-paired"] = paired_table(study, record)
         found[f"fairness-{name}-variants"] = variant_table(study, numbers)
         if part["known"] is not None:

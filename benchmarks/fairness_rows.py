@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from runs import Record
 
-from contextssl.reporting.names import method_name
+from contextssl.reporting.names import environment_name, method_name
 
 OURS, LONGEST, LENGTHS = "context_ssl", 126, (0, 2, 14, 30, 126)
 LEAKAGE_PROBES = ("linear", "linear-standardised", "mlp", "mlp-standardised", "boosting")
@@ -100,6 +100,12 @@ def baseline_places(study: StudySet, numbers: Numbers) -> list[tuple[str, Place]
     return [(label(place.method), place) for place in numbers.places if place.experiment in names]
 
 
+def decided_places(study: StudySet, numbers: Numbers) -> list[tuple[str, Place]]:
+    """Label and place of fairlearn's classifiers on our embeddings, after the longest contexts."""
+    found = [p for p in numbers.places if p.experiment == study.experiment and p.method.startswith(f"{OURS}+")]
+    return [(f"{label(p.method.removeprefix(f'{OURS}+'))}, on {environment_name(p.environment)}", p) for p in found]
+
+
 _LABELS = {
     "columns": "all columns",
     "columns-without-sensitive": "columns without the attribute",
@@ -133,6 +139,17 @@ def pareto_front(points: Iterable[Point]) -> list[Point]:
         if not front or point.utility > front[-1].utility:
             front.append(point)
     return front
+
+
+def plane_point(study: StudySet, numbers: Numbers, place: Place) -> Point | None:
+    """Leakage and accuracy, None where one was not measured; a constant predictor is no point to reach."""
+    leakage, utility = numbers.leakage(place, ("sex",)), numbers.utility(place, study.target)
+    return None if leakage is None or utility is None or place.method == "majority" else Point(leakage["mean"], utility["mean"])
+
+
+def target_words(target: str) -> str:
+    """A target in running text."""
+    return {"long_stay_7d": "long stay", "income": "income"}.get(target, target.replace("_", " "))
 
 
 def above_front(point: Point, front: Sequence[Point]) -> float | None:

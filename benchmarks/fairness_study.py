@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,11 +25,16 @@ from fairness_rows import LENGTHS, LONGEST, OURS, StudySet
 from runs import ROOT, Record, Trial, as_json
 
 from contextssl.adapter import Split
-from contextssl.commands.configuration import build, compose_config
+from contextssl.checkpoint import load_weights
+from contextssl.commands.configuration import build, compose_config, saved_config
+from contextssl.evaluation.cells import CellFilter
+from contextssl.evaluation.intervals import KEY
 from contextssl.evaluation.paired import Context, paired_contexts
 from contextssl.evaluation.results import Result, read_results, write_results
 from contextssl.files import write_text
-from domains.tabular.baselines import baseline_results, trained_baseline_results
+from contextssl.run import Run
+from domains.tabular.baselines import baseline_results, embedded_decision_results, trained_baseline_results
+from domains.tabular.fairness import GroupFairness
 from domains.tabular.mimic.adapter import Mimic
 from domains.tabular.mimic.truth import Truth, expected_auroc, expected_odds_gap
 from domains.tabular.sensitive_table import SensitiveTable
@@ -37,10 +43,10 @@ RUNS = Path("outputs/benchmarks/fairness")
 RESULTS = ROOT / "benchmarks/results/fairness_study.json"
 MIMIC_RESULTS = "mimic_study.json"
 SETS = {
-    "adult": StudySet("adult", "UCI Adult", "adult_sex", "income", "race", ("evaluation=adult_groups",)),
+    "adult": StudySet("adult", "UCI Adult", "adult_fairness", "income", "race"),
     "generated-mimic": StudySet(
         "generated-mimic", "Generated MIMIC", "mimic_sex", "long_stay_7d", "insurance",
-        ("source=generated", "+domain.num_generated=24000"),
+        ("data=generated", "+domain.num_generated=24000"),
     ),
     "mimic": StudySet("mimic", "MIMIC-III", "mimic_sex", "long_stay_7d", "insurance"),
 }  # fmt: skip
@@ -48,7 +54,8 @@ VARIANTS = {
     "flip": ("pairs=flip",),
     "proxy_swap": ("pairs=proxy_swap",),
     "presence": ("method.environments.probabilities={sex: 0.5, none: 0.5}", "method.environments.decoy_share=0.0"),
-    "evidence": ("method.rehearsal.evidence_weight=1.0",),
+    "default": ("method=context_ssl/default", "train.num_steps=1200"),
+    "paper": ("method=context_ssl/plain", "method.environments.probabilities={sex: 0.5, none: 0.5}"),
 }
 SMALLEST_CELL = 10  # people, below which a group is not reported
 
@@ -90,8 +97,42 @@ def measure(study: StudySet, trials: Sequence[Trial], num_at_once: int, command:
     adapter = build(compose_config(trials[0].settings).domain)
     found, seconds = _baselines(study, adapter)
     record["seconds"][study.baselines] = seconds
+    own = [trial for trial in trials if trial.name == study.experiment]
+    decided = [row for trial in own for row in _decided(study, trial) if kept(trial.name, row)]
+    record["results"] += runs.averaged(study.experiment, decided)
+    for name in dict.fromkeys(trial.name for trial in trials):
+        results = [row for trial in trials if trial.name == name for row in trial.job.results]
+        add_row_intervals([row for row in record["results"] if row["experiment"] == name], [*results, *decided])
     record["results"] += baseline_rows(study, [row for row in found if kept(study.baselines, row)])
     return record | {"known": known(adapter, study.target), "paired": paired(trials)}
+
+
+def add_row_intervals(rows: Sequence[Record], results: Sequence[Result]) -> None:
+    """Give each row the interval over test rows of its results, `row_low` and `row_high`: the mean of those of all seeds and draws."""
+    bounds: dict[tuple[object, ...], list[tuple[float, float]]] = defaultdict(list)
+    for result in results:
+        if result.low is not None and result.high is not None:
+            bounds[tuple(getattr(result, name) for name in KEY)].append((result.low, result.high))
+    for row in rows:
+        if found := bounds.get(tuple(row[name] for name in KEY)):
+            low, high = (sum(side) / len(found) for side in zip(*found, strict=True))
+            row |= {"row_low": round(low, 5), "row_high": round(high, 5)}
+
+
+def _decided(study: StudySet, trial: Trial) -> list[Result]:
+    """What fairlearn's classifiers decide from a trained model's embeddings after its longest contexts, measured once."""
+    file = trial.folder.with_name(f"{trial.folder.name}.decisions.jsonl")
+    if not file.is_file():
+        run = Run.open(trial.folder)
+        config = saved_config(run.config)
+        adapter = build(config.domain)
+        method = build(config.method)(adapter.build_encoder(), adapter.actions)
+        load_weights(method, run.folder)
+        bank = build(config.evaluation.bank)(method.eval(), adapter, training_seed=config.seed)
+        fairness = GroupFairness(study.target, num_resamples=200, by_group=True, smallest_cell=SMALLEST_CELL)
+        cells = CellFilter(environments=("none", "sex"), controls=("true",), lengths=(LONGEST,), draws=(0,))
+        write_results(embedded_decision_results(bank, fairness, cells), file)
+    return read_results(file)
 
 
 def _baselines(study: StudySet, adapter: SensitiveTable) -> tuple[list[Result], float]:
@@ -112,6 +153,7 @@ def baseline_rows(study: StudySet, found: Sequence[Result]) -> list[Record]:
     for row, result in zip(rows, found, strict=True):
         if result.low is not None and result.high is not None:
             row |= {"low": round(result.low, 5), "high": round(result.high, 5)}
+            row |= {"row_low": row["low"], "row_high": row["high"]}
     return rows
 
 

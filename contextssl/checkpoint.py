@@ -197,7 +197,8 @@ def _global_streams() -> dict[str, Any]:
     version, words, gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        # Of this process's device only: asking the others would take memory on each of them.
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
         "numpy": [torch.from_numpy(np.asarray(keys).astype(np.int64)), *numpy_rest],
         "python": [version, list(words), gauss],
     }
@@ -205,8 +206,8 @@ def _global_streams() -> dict[str, Any]:
 
 def _restore_global_streams(saved: Mapping[str, Any]) -> None:
     torch.set_rng_state(saved["torch"])
-    if saved["cuda"] and len(saved["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(saved["cuda"])
+    if saved["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(saved["cuda"][0])
     keys, *numpy_rest = saved["numpy"]
     np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), *numpy_rest))
     version, words, gauss = saved["python"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -11,13 +12,49 @@ from contextssl.batch import Transitions
 from contextssl.context import ConditionedEncoder
 from contextssl.labels import LabelledActions
 from contextssl.method import ContextualMethod
+from contextssl.models.context_tokens import ContextTokens
+from contextssl.models.transformer import ContextTransformer
 
 
 class Classifier(ContextualMethod):
-    """A contextual method with a head: which label an item has in the context it is asked in."""
+    """A contextual method with a head: which label an item has in the context it is asked in.
+
+    Args:
+        encoder: items [N, *input] -> features [N, encoder.out_dim].
+        actions: the domain's `LabelledActions`.
+        transformer: builds the context transformer from (token width, output width).
+        embedding_dim: output width E; the encoder's when None.
+        standardise: normalise features with a BatchNorm without affine parameters; what is told enters with equal energy.
+        tell_presence, show_labels: whether tokens have room for the groups that are told, and for a label.
+
+    Raises:
+        ValueError: for a domain without labels.
+    """
 
     actions: LabelledActions
-    head: nn.Linear
+
+    def __init__(
+        self, encoder: nn.Module, actions: ActionSpace, transformer: Callable[[int, int], ContextTransformer], *,
+        embedding_dim: int | None, standardise: bool, tell_presence: bool = False, show_labels: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        labelled, features_dim = with_labels(actions), int(encoder.out_dim)  # type: ignore[arg-type]
+        self.encoder, self.actions = encoder, labelled
+        self.tokens = ContextTokens(
+            features_dim,
+            labelled,
+            standardise=standardise,
+            tell_presence=tell_presence,
+            num_labels=show_labels * labelled.num_labels,
+        )
+        self.transformer = transformer(self.tokens.out_dim, embedding_dim or features_dim)
+        self.head = nn.Linear(self.transformer.read_out.out_features, labelled.num_labels)
+        self.normalise = nn.BatchNorm1d(features_dim, affine=False) if standardise else nn.Identity()
+
+    def represent(self, x: Tensor) -> Tensor:
+        """[N, *input] -> [N, D]: context-free features."""
+        features: Tensor = self.normalise(self.encoder(x))
+        return features
 
     @property
     @abstractmethod

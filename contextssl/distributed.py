@@ -3,11 +3,14 @@
 A loss that compares rows (negatives, variances, covariances) sees the rows of all processes and is the same number in
 each. Backward adds up what all processes ask of a row; averaged over processes, as DistributedDataParallel does, the
 gradient of the parameters is then that of one process with the whole batch. Every process must hold equally many rows.
+Random draws are made for the rows of all processes, by each from the same generator, and each takes its `own`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -17,6 +20,43 @@ from torch.nn.modules.batchnorm import _BatchNorm
 def num_processes() -> int:
     """How many processes train together; 1 without a process group."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this process among those that train together, from 0; 0 without a process group."""
+    return distributed.get_rank() if num_processes() > 1 else 0
+
+
+Rows = TypeVar("Rows", Tensor, range)
+
+
+def own(rows: Rows) -> Rows:
+    """[processes * N, ...] -> [N, ...]: this process's part of the rows of all, in the order of `gather`."""
+    size = len(rows) // num_processes()
+    return rows[rank() * size : (rank() + 1) * size]
+
+
+def total(value: Tensor) -> Tensor:
+    """The sum of a value over all processes, a constant to autograd."""
+    return value if num_processes() == 1 else _all_reduced(value.detach())
+
+
+def average(value: Tensor) -> Tensor:
+    """The mean of a value over all processes, a constant to autograd."""
+    return total(value) / num_processes()
+
+
+class ProcessLost(ConnectionError):
+    """Another process has died or hangs, so that what all of them must do together cannot be done."""
+
+
+@contextmanager
+def reaching_others() -> Iterator[None]:
+    """Around whatever needs all processes: ProcessLost when one does not answer."""
+    try:
+        yield
+    except RuntimeError as error:  # gloo has no class of its own for broken connections
+        raise ProcessLost(f"lost contact with another process ({str(error).splitlines()[0]})") from error
 
 
 def gather(rows: Tensor) -> Tensor:
@@ -32,28 +72,30 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
         parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(num_processes())]
-        distributed.all_gather(parts, rows.contiguous())
+        with reaching_others():
+            distributed.all_gather(parts, rows.contiguous())
         return torch.cat(parts)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].clone(memory_format=torch.contiguous_format)
-        distributed.all_reduce(total)
-        return total.chunk(num_processes())[distributed.get_rank()]
+        return own(_all_reduced(gradients[0]))
 
 
 class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
-        total = value.clone(memory_format=torch.contiguous_format)
-        distributed.all_reduce(total)
-        return total
+        return _all_reduced(value)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].clone(memory_format=torch.contiguous_format)
-        distributed.all_reduce(total)
-        return total
+        return _all_reduced(gradients[0])
+
+
+def _all_reduced(value: Tensor) -> Tensor:
+    result = value.clone(memory_format=torch.contiguous_format)
+    with reaching_others():
+        distributed.all_reduce(result)
+    return result
 
 
 class _Synchronised(_BatchNorm):

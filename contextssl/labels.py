@@ -103,6 +103,11 @@ class LabelledActions(ActionSpace):
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)
 
     @cached_property
+    def told_by_rule(self) -> Tensor:
+        """[R, G] 1 where the environment of the rule's name tells the group; zeros for rules of other names."""
+        return torch.tensor([[float(group in rule.name.split("+")) for group in self.names] for rule in self.rules])
+
+    @cached_property
     def _columns(self) -> Tensor:
         """[R] the class column that each rule reads."""
         return torch.tensor([self.targets.index(rule.target) for rule in self.rules])

@@ -12,20 +12,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from contextssl.batch import Transitions
 from contextssl.checkpoint import complete_checkpoints, restore_checkpoint, save_checkpoint
+from contextssl.distributed import ProcessLost, num_processes, rank
 from contextssl.method import Method
 from contextssl.metrics_log import MetricsLog, append_json
+from contextssl.processes import Interrupted, from_first, highest
 from contextssl.progress import Progress
 from contextssl.run import Run
 from contextssl.training import TrainingState
 
 LOG = logging.getLogger("contextssl")
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 Diagnose = Callable[[Method, Transitions], tuple[dict[str, float], list[str]]]
 """Measures a method on a batch: numbers by name, and sentences of warning. Called in eval mode, without gradients."""
@@ -41,14 +44,6 @@ class Logger(Protocol):
     def finish(self) -> None:
         """Called once, however the run ends."""
         ...
-
-
-class Interrupted(Exception):  # noqa: N818 - not an error: a checkpoint was saved
-    """Training stopped because a signal asked for it; `signal_number` says which."""
-
-    def __init__(self, signal_number: int, message: str) -> None:
-        super().__init__(message)
-        self.signal_number = signal_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +73,8 @@ class Recording:
 
 class Recorder:
     """The `on_step` of a run. Metrics are those of the logged step itself, so that a resumed run logs the same numbers.
+
+    Of several processes the first one records; all stop together when one of them is asked to.
 
     Args:
         run: its folder.
@@ -122,9 +119,21 @@ class Recorder:
             FloatingPointError: at the next logged step after a term stopped being finite, naming both.
             Interrupted: after saving a checkpoint, when a signal has asked to stop.
         """
+        asked = highest(self._signal or 0)
+        last = step == self.num_steps
+        if rank() == 0:
+            self._record(step, terms, last, saving=last or asked > 0 or _due(step, self.recording.checkpoint_every))
+        if asked and not last:
+            highest(0)  # the others wait for the checkpoint
+            name = signal.Signals(asked).name
+            raise Interrupted(asked, f"stopped by {name} after step {step}; continue with: {self._command}")
+
+    @property
+    def _command(self) -> str:
+        return f"contextssl train resume={self.run.folder}"
+
+    def _record(self, step: int, terms: dict[str, Tensor], last: bool, saving: bool) -> None:
         self._unchecked.append((step, terms))
-        last, stopping = step == self.num_steps, self._signal is not None
-        saving = last or stopping or _due(step, self.recording.checkpoint_every)
         diagnosing = last or _due(step, self.recording.diagnose_every)
         if diagnosing or _due(step, self.recording.log_every):
             self._log(step, terms, self._diagnosis(step) if diagnosing else {})
@@ -133,12 +142,6 @@ class Recorder:
             self._check_weights()
             self.metrics.flush()
             save_checkpoint(self.run.checkpoints, self.state, self.digests, self.recording.keep_last)
-        if stopping and not last:
-            name = signal.Signals(self._signal or 0).name
-            raise Interrupted(
-                self._signal or 0,
-                f"stopped by {name} after step {step}; continue with: contextssl train resume={self.run.folder}",
-            )
 
     def resume(self) -> None:
         """Go back to the newest checkpoint, if there is one.
@@ -146,27 +149,36 @@ class Recorder:
         Raises:
             ValueError: when the configuration or the data are not those of the checkpoint.
         """
-        checkpoints = complete_checkpoints(self.run.checkpoints)
-        if checkpoints:
-            self._compare(checkpoints[-1], restore_checkpoint(checkpoints[-1], self.state))
-        self.metrics.rewind(self.state.step)
+        for checkpoint in from_first(lambda: complete_checkpoints(self.run.checkpoints)[-1:]):
+            self._compare(checkpoint, restore_checkpoint(checkpoint, self.state))
+        from_first(lambda: self.metrics.rewind(self.state.step))
         self.progress = Progress(self.num_steps, self.state.step)
         self._last_row = (self.state.step, time.perf_counter())
         LOG.info("resumed after step %d of %d", self.state.step, self.num_steps)
 
     @contextmanager
     def listening(self) -> Iterator[Recorder]:
-        """While training: show progress, and turn SIGTERM and the first Ctrl-C into a checkpoint and a clean stop."""
+        """While training: show progress, and turn SIGTERM, SIGUSR1 and the first Ctrl-C into a checkpoint and a clean stop.
+
+        Raises:
+            ProcessLost: saying how to go on.
+        """
 
         def stop(number: int, _frame: FrameType | None) -> None:
             self._signal = number
-            signal.signal(number, before[signal.Signals(number)])  # asked twice: stop at once
+            if num_processes() == 1:  # launchers pass on signals that their processes have got already
+                signal.signal(number, before[signal.Signals(number)])  # asked twice: stop at once
 
-        numbers = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()
-        before = {number: signal.signal(number, stop) for number in numbers}
+        numbers = STOPPING if threading.current_thread() is threading.main_thread() else ()
+        before: dict[signal.Signals, Any] = {number: signal.signal(number, stop) for number in numbers}
         try:
             with self.progress:
                 yield self
+        except ProcessLost as lost:
+            before[signal.SIGTERM] = signal.SIG_IGN  # the launcher will end what is left, but first we say why
+            kept = complete_checkpoints(self.run.checkpoints)
+            newest = f"go on from {kept[-1].name}" if kept else "begin again"
+            raise ProcessLost(f"{lost}; to {newest}, with as many processes as you like: {self._command}") from lost
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -16,7 +16,9 @@ from torch.optim import Optimizer
 
 from contextssl.adapter import Sequences
 from contextssl.batch import Transitions, stack
+from contextssl.distributed import num_processes, own
 from contextssl.method import Method
+from contextssl.processes import average_gradients, average_terms
 from contextssl.schedule import warmup_cosine
 
 OnStep = Callable[[int, dict[str, Tensor]], None]
@@ -29,12 +31,13 @@ class Plan:
     Attributes:
         optimizer: called with the parameters, for instance `partial(torch.optim.AdamW, lr=1e-3)`.
         num_steps: optimizer steps.
-        batch_size: sequences in one optimizer step.
+        batch_size: sequences in one optimizer step, of all processes together: each reads its own part of them.
         num_transitions: transitions T in one sequence (2T tokens).
         warmup_steps, final_fraction: the schedule, see `warmup_cosine`.
         max_gradient_norm: gradients are clipped to this norm; None leaves them alone.
         num_micro_batches: a step's sequences are split into this many parts whose gradients are averaged. Equal to
             one large batch as far as the loss treats sequences separately; a loss that compares sequences sees fewer.
+            A part, too, is divided among the processes, so that their number changes nothing.
         precision: `float32`, or `bfloat16` for autocast around the loss.
         compile: whether the method's modules go through torch.compile.
         channels_last: whether the encoder's image tensors are laid out channels last.
@@ -95,7 +98,7 @@ class TrainingState:
 
 
 def train_step(state: TrainingState, micro_batches: Sequence[Transitions], plan: Plan) -> dict[str, Tensor]:
-    """Make one optimizer step; return the detached loss terms, averaged over the micro-batches."""
+    """Make one optimizer step; return the detached loss terms, averaged over the micro-batches (and over processes)."""
     rate = warmup_cosine(state.step, num_steps=plan.num_steps, warmup_steps=plan.warmup_steps, final_fraction=plan.final_fraction)
     for group in state.optimizer.param_groups:
         group["lr"] = group["initial_lr"] * rate
@@ -108,19 +111,28 @@ def train_step(state: TrainingState, micro_batches: Sequence[Transitions], plan:
         for name, term in terms.items():
             share = term.detach().float() / len(micro_batches)
             totals[name] = totals[name] + share if name in totals else share
+    average_gradients(state.method.parameters())
     if plan.max_gradient_norm is not None:
         nn.utils.clip_grad_norm_(state.method.parameters(), plan.max_gradient_norm)
     state.optimizer.step()
     state.method.after_step()
     state.step += 1
-    return totals
+    return average_terms(totals)
 
 
 def fit(state: TrainingState, sequences: Sequences, plan: Plan, on_step: OnStep) -> None:
     """Train from `state.step` to `plan.num_steps`, calling `on_step(steps done, detached terms)` after each step.
 
     Turning a term into a number waits for the device: `on_step` should do so only when it logs.
+
+    Raises:
+        ValueError: when a micro-batch does not divide among the processes.
     """
+    if plan.batch_size % (plan.num_micro_batches * num_processes()):
+        raise ValueError(
+            f"train.batch_size {plan.batch_size}, of all processes together, does not divide among {num_processes()} of them in "
+            f"{plan.num_micro_batches} micro-batches"
+        )
     _prepare(state.method, plan)
     state.method.train()
     for micro_batches in _batches(sequences, plan, state.step):
@@ -155,7 +167,7 @@ def _batches(sequences: Sequences, plan: Plan, start: int) -> Iterator[list[Tran
     def make(step: int) -> list[Transitions]:
         first = (step % plan.num_batches if plan.num_batches else step) * plan.batch_size
         starts = range(first, first + plan.batch_size, size)
-        return [stack([sequences[index] for index in range(begin, begin + size)]) for begin in starts]
+        return [stack([sequences[index] for index in own(range(begin, begin + size))]) for begin in starts]
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as ahead:
         pending = ahead.submit(make, start) if start < plan.num_steps else None

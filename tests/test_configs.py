@@ -17,7 +17,7 @@ from contextssl.commands.configuration import compose_config, config_groups, con
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 GROUPS = config_groups()
-OPTIONS = [(group, option) for group, options in GROUPS.items() if group != "data" for option in options]
+OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
 FILES = sorted(configs_folder().rglob("*.yaml"))
 
 
@@ -51,7 +51,7 @@ def test_every_option_composes_and_its_targets_take_what_they_are_given(group: s
         signature.bind_partial(**arguments) if node.get("_partial_") else signature.bind(**arguments)
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.parent.name == "data"], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in FILES if path.parent.name == "prepare"], ids=lambda path: path.stem)
 def test_every_data_set_can_be_prepared_verified_and_described(path: Path) -> None:
     config = OmegaConf.load(path)
     for action in ("prepare", "verify", "info"):

@@ -42,7 +42,7 @@ def module_name(path: Path) -> str:
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
 def test_imports_point_one_way(path: Path) -> None:
     name, modules = module_name(path), imported(path)
-    command = name.startswith(("contextssl.commands", "scripts", "benchmarks"))
+    command = name.startswith(("contextssl.commands", "contextssl.__main__", "scripts", "benchmarks"))
     if not command:
         assert not {module.partition(".")[0] for module in modules} & CONFIG_SYSTEM, (
             "only commands know the config system and loggers"

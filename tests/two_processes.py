@@ -1,4 +1,4 @@
-"""Every method's step, and everything it uses across processes, run in one of several gloo processes or alone."""
+"""Every method's step, some methods' training, and everything they use across processes, in one of several or alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from contextssl.batch import Transitions
+from contextssl.commands.configuration import build, compose_config
 from contextssl.distributed import gather, synchronise_batch_norms
 from contextssl.losses.contrastive import all_negatives, cross_negatives, sequence_cross_negatives
 from contextssl.losses.variance_covariance import covariance_penalty, variance_hinge
@@ -31,6 +32,7 @@ from contextssl.methods.vicreg import VICReg, VICRegObjective
 from contextssl.models.aggregator import Aggregator
 from contextssl.models.transformer import ContextTransformer
 from contextssl.testing import ToyAdapter
+from contextssl.training import Plan, TrainingState, fit
 
 ADAPTER = ToyAdapter()
 TRAJECTORIES = ToyAdapter(trajectories=True)
@@ -39,13 +41,18 @@ DIMS = (24, 16)
 # Embeddings are small at first and the margin wide, so that the hinge is active.
 HINGE = HingeObjective(margin=20.0)
 CONTEXT_SSL = partial(
-    ContextSSL, transformer=TRANSFORMER, auxiliary_dims=(16,), standardise=True, environments=EnvironmentSampler({"turn": 1.0}),
-    mask_probabilities=(0.0,),  # its draws come after those of environments, whose number depends on the batch
+    ContextSSL, transformer=TRANSFORMER, auxiliary_dims=(16,), standardise=True, environments=EnvironmentSampler(decoy_share=0.3),
+    mask_probabilities=(0.2, 0.7), mask_per_sequence=True,
 )  # fmt: skip
 SEQ_JEPA = partial(
     SeqJEPA, num_steps=4, action_embedding_dim=8, predictor_dim=16,
     aggregator=partial(Aggregator, num_layers=1, dropout=0.0),  # processes drop different units
 )  # fmt: skip
+# The preset with everything at work at once: the penalty from the first step on, and a queue that overflows.
+DEFAULT = [
+    "method=context_ssl/default", "method.rehearsal.context_pairs=[0,1,3]", "method.rehearsal.evidence_weight=1.0",
+    "method.rehearsal.penalty.ramp=2", "+method.rehearsal.penalty.onset_r2=-1e6", "+method.rehearsal.penalty.queue_length=300",
+]  # fmt: skip
 PLUS = partial(Plus, transformer=TRANSFORMER, embedding_dim=16, standardise=True)
 METHODS: dict[str, Callable[..., Method]] = {
     "simclr": partial(SimCLR, projector_dims=DIMS),
@@ -65,7 +72,12 @@ METHODS: dict[str, Callable[..., Method]] = {
     "sie+, alone": partial(PLUS, objective=SIEObjective(), alone=True),
     "context_ssl": partial(CONTEXT_SSL, contrastive=all_negatives),
     "context_ssl, one sequence": partial(CONTEXT_SSL, contrastive=sequence_cross_negatives),
+    "context_ssl, default": lambda *given: build(compose_config(DEFAULT).method)(*given),
 }
+# Name of a method and number of micro-batches.
+TRAININGS = [
+    ("simclr", 1), ("vicreg", 2), ("byol", 1), ("context_ssl", 2), ("context_ssl, default", 1), ("context_ssl, default", 2),
+]  # fmt: skip
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "all_negatives": lambda x, y: all_negatives(x[None], y[None]),
     "cross_negatives": lambda x, y: cross_negatives(x[None], y[None]),
@@ -110,6 +122,31 @@ def method_step(name: str, rank: int, size: int) -> dict[str, Any]:
         "gradients": {key: averaged(p.grad, size) for key, p in method.named_parameters() if p.grad is not None},
         "buffers": dict(method.named_buffers()),
     }
+
+
+def training(name: str, num_micro_batches: int, rank: int, size: int) -> dict[str, Any]:
+    """Terms of four steps and the state after them; plain gradient descent, because Adam enlarges roundings."""
+    torch.manual_seed(0)
+    method = METHODS[name](NormalisedEncoder(), ADAPTER.actions)
+    synchronise_batch_norms(method)
+    optimizer = partial(torch.optim.SGD, lr=0.02, momentum=0.9)
+    plan = Plan(
+        optimizer=optimizer,
+        num_steps=4,
+        batch_size=16,
+        num_transitions=4,
+        num_micro_batches=num_micro_batches,
+        max_gradient_norm=1.0,
+    )
+    state = TrainingState(method, plan.optimizer(method.parameters()), torch.Generator().manual_seed(0))
+    terms: dict[str, Tensor] = {}
+    fit(
+        state,
+        ADAPTER.train_sequences(4, 0),
+        plan,
+        lambda step, found: terms.update({f"{step} {key}": value for key, value in found.items()}),
+    )
+    return {"terms": terms, "state": {key: value for key, value in method.state_dict().items()}}
 
 
 def loss_step(name: str, rank: int, size: int) -> dict[str, Any]:
@@ -158,6 +195,7 @@ def averaged(value: Tensor, size: int) -> Tensor:
 def everything(rank: int = 0, size: int = 1) -> dict[str, Any]:
     """All results by what they are of."""
     found: dict[str, Any] = {f"method {name}": method_step(name, rank, size) for name in METHODS}
+    found |= {f"training {case}": training(*case, rank, size) for case in TRAININGS}
     found |= {f"loss {name}": loss_step(name, rank, size) for name in LOSSES}
     return found | {f"norm {name}": norm_step(*case, rank, size) for name, case in NORMS.items()}
 

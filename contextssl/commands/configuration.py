@@ -22,8 +22,9 @@ import contextssl
 
 # Where a run stands is no part of what it is.
 LOCATION_KEYS = ("run",)
-# Folders of configs/ that no configuration is composed of: tables, for `contextssl reproduce`.
-NOT_GROUPS = ("reproduce",)
+# Folders of configs/ that no configuration is composed of: for `contextssl data` and `contextssl reproduce`.
+DATA_SETS = "prepare"
+NOT_GROUPS = (DATA_SETS, "reproduce")
 
 
 class ConfigurationError(ValueError):
@@ -135,6 +136,11 @@ def config_groups() -> dict[str, list[str]]:
         for group in sorted(configs_folder().iterdir())
         if group.is_dir() and group.name not in NOT_GROUPS
     }
+
+
+def data_sets() -> dict[str, Path]:
+    """Every data set that `contextssl data` knows, and the file that says how it is prepared."""
+    return {path.stem: path for path in sorted((configs_folder() / DATA_SETS).glob("*.yaml"))}
 
 
 def _options(group: Path) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from contextssl.processes import launched
 from contextssl.progress import CONSOLE
 
 LOG = logging.getLogger("contextssl")
@@ -21,7 +22,8 @@ class _ConsoleHandler(logging.Handler):
 
 
 def say_on_console() -> None:
-    """Send the messages of the project to standard error, once."""
+    """Send the messages of the project to standard error, once; of several processes the first one speaks."""
+    CONSOLE.quiet = launched()[0] > 0
     LOG.setLevel(logging.INFO)
     LOG.propagate = False
     if not any(isinstance(handler, _ConsoleHandler) for handler in LOG.handlers):
@@ -30,8 +32,13 @@ def say_on_console() -> None:
 
 @contextmanager
 def log_to(path: Path) -> Iterator[None]:
-    """Write messages to a file too, after what it holds; an error that ends the block is written with its traceback."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    """Write messages to a file too, after what it holds; an error that ends the block is written with its traceback.
+
+    Of several processes the first writes its messages, the others errors only.
+    """
+    number, _ = launched()
+    handler = logging.FileHandler(path, encoding="utf-8", delay=number > 0)
+    handler.setLevel(logging.ERROR if number else logging.NOTSET)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     LOG.addHandler(handler)
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from contextssl.commands.configuration import ConfigurationError, build, config_groups, configs_folder, with_values
+from contextssl.commands.configuration import ConfigurationError, build, data_sets, with_values
 
 ACTIONS = ("prepare", "verify", "info")
 
@@ -17,7 +17,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the verb; returns the exit code."""
     parser = argparse.ArgumentParser("contextssl data", description="Fetch, verify or describe the data of a domain.")
     parser.add_argument("action", choices=ACTIONS)
-    parser.add_argument("name", help=", ".join(config_groups()["data"]))
+    parser.add_argument("name", help=", ".join(data_sets()))
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="root=<folder or file>")
     options = parser.parse_args(arguments)
     print("\n".join(act(options.action, options.name, options.overrides)))
@@ -30,10 +30,10 @@ def act(action: str, name: str, overrides: Sequence[str] = ()) -> list[str]:
     Raises:
         ConfigurationError: for a data set that is not there, and for keys it does not have.
     """
-    names = config_groups()["data"]
-    if name not in names:
-        raise ConfigurationError(f"unknown data set {name!r}: there are {', '.join(names)}")
-    config = OmegaConf.load(configs_folder() / "data" / f"{name}.yaml")
+    known = data_sets()
+    if name not in known:
+        raise ConfigurationError(f"unknown data set {name!r}: there are {', '.join(known)}")
+    config = OmegaConf.load(known[name])
     assert isinstance(config, DictConfig)
     config = with_values(config, overrides)
     said = build(config[action])(Path(config.root) if config.root else None)

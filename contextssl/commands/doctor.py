@@ -16,7 +16,7 @@ import torch
 from omegaconf import OmegaConf
 
 from contextssl.actions import ActionSpace, Group, Kind
-from contextssl.commands.configuration import build, config_groups, configs_folder
+from contextssl.commands.configuration import build, config_groups, configs_folder, data_sets
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,11 +36,11 @@ def main(arguments: Sequence[str]) -> int:
 def _checks() -> Iterator[tuple[str, Callable[[], str], bool]]:
     yield "python", _python, True
     yield "torch and torchvision", _torch, True
-    yield "configs", lambda: f"{configs_folder()} ({sum(map(len, config_groups().values()))} files)", True
+    yield "configs", lambda: f"{configs_folder()} ({sum(map(len, config_groups().values())) + len(data_sets())} files)", True
     yield "this folder", _writable, True
     yield "self-check", _self_check, True
     yield "GPU", _gpu, False
-    for name in config_groups()["data"]:
+    for name in data_sets():
         yield f"data: {name}", partial(_data, name), False
 
 
@@ -83,7 +83,7 @@ def _gpu() -> str:
 
 
 def _data(name: str) -> str:
-    config = OmegaConf.load(configs_folder() / "data" / f"{name}.yaml")
+    config = OmegaConf.load(data_sets()[name])
     for folder in map(Path, config.folders):
         if folder.is_dir():
             return f"{folder}; {build(config.info)(folder)[0]}"  # `data verify` would read every byte

@@ -10,6 +10,7 @@ from pathlib import Path
 from contextssl.checkpoint import load_weights
 from contextssl.commands.configuration import ConfigurationError, build, saved_config
 from contextssl.commands.console import log_to
+from contextssl.evaluation.feature_cache import FeatureCache
 from contextssl.evaluation.results import Result, write_results
 from contextssl.reporting.pictures import remove_pictures
 from contextssl.run import Run
@@ -48,6 +49,7 @@ def evaluate(run: Run, overrides: Sequence[str] = (), own_configs: Path | None =
     """Rebuild the run's domain and method, load its newest weights, draw its pictures, and write what its protocols measure.
 
     Pictures come first: they take seconds, and what is wrong with one should not cost the minutes of the protocols.
+    Features are kept in $CONTEXTSSL_CACHE/features where that is set, unless the bank's config says otherwise.
     """
     config = saved_config(run.config, overrides, own_configs)
     seed_globals(config.seed)
@@ -55,7 +57,10 @@ def evaluate(run: Run, overrides: Sequence[str] = (), own_configs: Path | None =
     method = build(config.method)(adapter.build_encoder(), adapter.actions)
     load_weights(method, run.folder)
     method.to(choose_device(config.device)).eval()
-    bank = build(config.evaluation.bank)(method, adapter, training_seed=config.seed)
+    cache = None if "feature_cache" in config.evaluation.bank else FeatureCache.from_environment()
+    bank = build(config.evaluation.bank)(
+        method, adapter, training_seed=config.seed, **({} if cache is None else {"feature_cache": cache})
+    )
     remove_pictures(run.folder / "figures")
     for name, picture in config.evaluation.get("pictures", {}).items():  # runs of before there were pictures have no such key
         LOG.info("picture %s", name)

@@ -50,13 +50,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _guarded(words: Sequence[str]) -> int:
     from contextssl.commands.configuration import ConfigurationError
     from contextssl.commands.console import say_on_console
-    from contextssl.recording import Interrupted
+    from contextssl.distributed import num_processes
+    from contextssl.processes import Interrupted, launched
 
     say_on_console()
+    number, size = launched()
+    name = f"contextssl {words[0]}" + (f", rank {number} of {size}" if size > 1 else "")
     try:
+        if size > 1 and words[0] != "train":
+            raise ConfigurationError("only train runs in several processes; leave out torchrun")
         return int(importlib.import_module(f"contextssl.commands.{VERBS[words[0]][0]}").main(words[1:]))
     except Interrupted as stopped:
-        print(f"contextssl {words[0]}: {stopped}", file=sys.stderr)
+        if number == 0:
+            print(f"contextssl {words[0]}: {stopped}", file=sys.stderr)
         return 128 + stopped.signal_number
     except KeyboardInterrupt:
         print(f"contextssl {words[0]}: stopped", file=sys.stderr)
@@ -66,8 +72,10 @@ def _guarded(words: Sequence[str]) -> int:
     except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get("CONTEXTSSL_FULL_ERROR") == "1":
             raise
-        print(f"contextssl {words[0]}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigurationError) else 1
+        configuration = isinstance(error, ConfigurationError)
+        if number == 0 or num_processes() > 1 or not configuration:  # all read the same words, before they meet
+            print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2 if configuration else 1
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from contextssl.adapters.relative import relative_action
 from contextssl.batch import Transitions
 from contextssl.context import ConditionedEncoder
 from contextssl.evaluation.controls import Control, noise_actions, shuffled_actions, wrong_environment
+from contextssl.evaluation.feature_cache import FeatureCache, origin_of
 from contextssl.method import ContextualMethod, Method
 
 
@@ -60,6 +61,7 @@ class EmbeddingBank:
         method_name: copied into results.
         batch_size: rows that go through the encoder at once.
         memory: bytes of embeddings to keep; beyond it the least recently used are computed again when asked for.
+        feature_cache: where features are kept for later evaluations of the same weights; None for nowhere.
 
     Raises:
         ValueError: for odd or negative lengths, an unknown control or split, or no draw.
@@ -81,6 +83,7 @@ class EmbeddingBank:
         method_name: str = "context_ssl",
         batch_size: int = 4096,
         memory: int = 2**32,
+        feature_cache: FeatureCache | None = None,
     ) -> None:
         lengths = sorted({*context_lengths, *(control_lengths or ())})
         if wrong := [length for length in lengths if length % 2 or length < 0]:
@@ -94,7 +97,7 @@ class EmbeddingBank:
         self.control_lengths = tuple(lengths[-1:] if control_lengths is None else sorted(set(control_lengths)))
         self.seed, self.context_split = seed, Split(context_split)
         self.training_seed, self.method_name = training_seed, method_name
-        self.batch_size, self.memory = batch_size, memory
+        self.batch_size, self.memory, self.feature_cache = batch_size, memory, feature_cache
         self.longest = lengths[-1]
         self.device = next((p.device for p in method.parameters()), torch.device("cpu"))
         self._labelled: dict[Split, LabelledData] = {}
@@ -125,9 +128,17 @@ class EmbeddingBank:
     def features(self, split: Split) -> Tensor:
         """[N, D] context-free features of the split's items, each encoded once, float32 on the method's device."""
         if split not in self._features:
-            inputs = self.labelled(split).inputs
-            features = self.in_pieces(lambda rows: self.method.represent(rows.to(self.device)), inputs, self.batch_size)
-            self._features[split] = _finite(features, f"features of the {split} split")
+            data = self.labelled(split)
+
+            def encode() -> Tensor:
+                found = self.in_pieces(lambda rows: self.method.represent(rows.to(self.device)), data.inputs, self.batch_size)
+                return _finite(found, f"features of the {split} split")
+
+            if self.feature_cache is None:
+                self._features[split] = encode()
+            else:
+                origin = origin_of(self.method, self.adapter, split, data)
+                self._features[split] = self.feature_cache.features(origin, encode).to(self.device)
         return self._features[split]
 
     def embeddings(self, cell: Cell, split: Split, bits: int | None = None) -> Tensor:

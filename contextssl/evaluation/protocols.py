@@ -41,7 +41,8 @@ class ReadoutProtocol(ReadoutBase):
     `attribute-probe/1`: targets are attributes of single items. Logistic regression and ridge use up to 50,000
     training rows, MLP probes 8,192 rows and 20 epochs, neighbours 4,096; validation up to 2,048. All rows of the split
     are reported. Classes are scored by accuracy, balanced accuracy and, when there are two, AUROC, against a
-    predictor of the most frequent class (0.5 for AUROC); values by the three R2 of protocol 6.1 against the mean.
+    predictor of the most frequent class (0.5 for AUROC); values by the three R2 of protocol 6.1 against the mean. Where
+    every item has one row, scores of classes come with 95 % intervals over rows (`contextssl.evaluation.row_intervals`).
 
     `strongest-probe/1`: whitened kernel ridge and boosting, on float32 and on quantised embeddings, reported on at
     most 4,096 rows; encoder features are left out.
@@ -87,6 +88,11 @@ class ReadoutProtocol(ReadoutBase):
         if self.functions:
             found = [_functions(bank.adapter.actions, data, target) for target in found]
         return tuple(picked(target, sample.rows) for target in found)
+
+    def independent(self, bank: EmbeddingBank) -> bool:
+        """Whether every item has one reported row, as in tables."""
+        item = bank.labelled(self.split).item
+        return len(item.unique()) == len(item)
 
     @property
     def value_metrics(self) -> Mapping[str, Metric]:

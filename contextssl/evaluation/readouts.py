@@ -5,9 +5,10 @@ C cells, N rows to fit on, M reported rows, K outputs.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import torch
@@ -29,6 +30,12 @@ from contextssl.evaluation.metrics import (
 from contextssl.evaluation.pairs import draw_pairs
 from contextssl.evaluation.probe import Labels, Parts, Probe
 from contextssl.evaluation.results import Result
+from contextssl.evaluation.row_intervals import (
+    Bounds,
+    accuracy_interval,
+    auroc_interval,
+    balanced_accuracy_interval,
+)
 from contextssl.seeding import generator
 
 CLASS_METRICS: dict[str, Metric] = {"accuracy": accuracy, "balanced_accuracy": balanced_accuracy}
@@ -70,6 +77,15 @@ class Readout:
             yield name, metric(truth, self.predictions), constant_floor(self.fitted, truth, metric)
         if classes == 2:
             yield "auroc", auroc(truth, self.score), 0.5
+
+    def bounds(self, metric: str) -> Bounds | None:
+        """95 % bounds [C] of a metric over reported rows that are independent; None for metrics that have none."""
+        if self.target.num_classes is None or metric not in ("accuracy", "balanced_accuracy", "auroc"):
+            return None
+        if metric == "auroc":
+            return auroc_interval(self.target.values, self.score)
+        interval = accuracy_interval if metric == "accuracy" else balanced_accuracy_interval
+        return interval(self.target.values, self.predictions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +149,11 @@ class ReadoutBase(ABC):
         """What cells must share to be read together: width and targets."""
         return cell == FEATURES
 
+    def independent(self, bank: EmbeddingBank) -> bool:
+        """Whether no two reported rows are of one item, so that a number has an interval over rows."""
+        del bank
+        return False
+
     @property
     def value_metrics(self) -> Mapping[str, Metric]:
         """How targets that are values are scored."""
@@ -144,10 +165,14 @@ class ReadoutBase(ABC):
             yield from self.results(bank, readout)
 
     def results(self, bank: EmbeddingBank, readout: Readout) -> Iterator[Result]:
-        """The readout's metrics as rows."""
+        """The readout's metrics as rows, with intervals where reported rows are independent."""
+        independent = self.independent(bank)
         for metric, values, floor in readout.measurements(self.value_metrics):
-            for cell, value in zip(readout.cells, values.tolist(), strict=True):
-                yield cell_result(bank, cell, self.name, readout.target.name, readout.probe, metric, self.split, value, floor)
+            bounds = readout.bounds(metric) if independent else None
+            for place, (cell, value) in enumerate(zip(readout.cells, values.tolist(), strict=True)):
+                row = cell_result(bank, cell, self.name, readout.target.name, readout.probe, metric, self.split, value, floor)
+                low, high = (None, None) if bounds is None else (float(side[place]) for side in bounds)
+                yield row if low is None or math.isnan(low) else replace(row, low=low, high=high)
 
     def readouts(self, bank: EmbeddingBank) -> Iterator[Readout]:
         """What every probe says, before any metric."""

@@ -27,7 +27,7 @@ class Result:
         split: the split the number was measured on.
         value: the number.
         floor: what a constant predictor or chance would score, None where there is no such thing.
-        low, high: 95 % bootstrap interval over test items where one was computed, else None.
+        low, high: 95 % interval over test items where one was computed, else None.
         method: what was evaluated: `context_ssl`, `simclr`, or a baseline's name.
     """
 

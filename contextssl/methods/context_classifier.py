@@ -20,11 +20,10 @@ from torch.nn import functional as F
 
 from contextssl.actions import ActionSpace, Environment, hide
 from contextssl.batch import Transitions
-from contextssl.classifier import Classifier, with_labels
+from contextssl.classifier import Classifier
 from contextssl.context import ConditionedEncoder, interleave
 from contextssl.losses.auxiliary import told_group_error
 from contextssl.methods.environments import EnvironmentSampler
-from contextssl.models.context_tokens import ContextTokens
 from contextssl.models.heads import mlp
 from contextssl.models.masks import causal_mask, pair_mask
 from contextssl.models.transformer import ContextTransformer
@@ -34,13 +33,9 @@ class ContextClassifier(Classifier):
     """A classifier that reads from told actions which rule holds.
 
     Args:
-        encoder: items [N, *input] -> features [N, encoder.out_dim].
-        actions: the domain's `LabelledActions`; every environment that is drawn has a rule of its name.
-        transformer: builds the context transformer from (token width, output width).
-        environments: draws what each sequence is told, truthfully.
-        embedding_dim: output width E; the encoder's when None.
+        encoder, actions, transformer, embedding_dim, standardise, tell_presence: as in `Classifier`.
+        environments: draws what each sequence is told, truthfully; each has a rule of its name.
         auxiliary_weight, auxiliary_dims: weight of the auxiliary loss, and hidden widths of its predictor.
-        standardise, tell_presence: as in ContextSSL.
         see_own_pair: whether Y_i sees X_i, and so its action: the plain causal mask of protocol 8. Then no token of
             the training is asked what a query after no context is asked.
 
@@ -57,30 +52,19 @@ class ContextClassifier(Classifier):
         environments: EnvironmentSampler, embedding_dim: int | None = None, auxiliary_weight: float = 1.0,
         auxiliary_dims: tuple[int, ...] = (128,), standardise: bool = False, tell_presence: bool = False, see_own_pair: bool = False,
     ) -> None:  # fmt: skip
-        super().__init__()
-        labelled, features_dim = with_labels(actions), int(encoder.out_dim)  # type: ignore[arg-type]
+        super().__init__(
+            encoder, actions, transformer, embedding_dim=embedding_dim, standardise=standardise, tell_presence=tell_presence
+        )
         if environments.decoy_share:
             raise ValueError("decoys belong to no environment, so they have no label: set decoy_share to 0")
-        self.encoder, self.actions, self.environments = encoder, labelled, environments
-        self.auxiliary_weight, self.see_own_pair = auxiliary_weight, see_own_pair
-        self.rules = {labelled.rule(environment.name): share for environment, share in drawn(environments, labelled).items()}
-        groups = [[float(name in rule.name.split("+")) for name in labelled.names] for rule in labelled.rules]
-        self.register_buffer("groups_of_rule", torch.tensor(groups), persistent=False)
-        self.tokens = ContextTokens(features_dim, labelled, standardise=standardise, tell_presence=tell_presence)
-        self.transformer = transformer(self.tokens.out_dim, embedding_dim or features_dim)
-        embedding_dim, num_parameters = self.transformer.read_out.out_features, labelled.num_parameters
-        self.head = nn.Linear(embedding_dim, labelled.num_labels)
-        self.auxiliary = mlp(embedding_dim, auxiliary_dims, num_parameters) if auxiliary_weight else None
-        self.normalise = nn.BatchNorm1d(features_dim, affine=False) if standardise else nn.Identity()
-        self.register_buffer("latent_mean", labelled.latent_mean[:num_parameters] * standardise)
-        self.register_buffer(
-            "latent_scale", labelled.latent_scale[:num_parameters] if standardise else torch.ones(num_parameters)
-        )
-
-    def represent(self, x: Tensor) -> Tensor:
-        """[N, *input] -> [N, D]: context-free features."""
-        features: Tensor = self.normalise(self.encoder(x))
-        return features
+        self.environments, self.auxiliary_weight, self.see_own_pair = environments, auxiliary_weight, see_own_pair
+        self.rules = {self.actions.rule(name): share for name, share in drawn(environments, self.actions).items()}
+        self.register_buffer("groups_of_rule", self.actions.told_by_rule, persistent=False)
+        num_parameters = self.actions.num_parameters
+        self.auxiliary = mlp(self.head.in_features, auxiliary_dims, num_parameters) if auxiliary_weight else None
+        self.register_buffer("latent_mean", self.actions.latent_mean[:num_parameters] * standardise)
+        scale = self.actions.latent_scale[:num_parameters]
+        self.register_buffer("latent_scale", scale if standardise else torch.ones(num_parameters))
 
     @property
     def rule_prior(self) -> Tensor:
@@ -148,8 +132,8 @@ class ContextClassifier(Classifier):
         return told_group_error(self.auxiliary(F.normalize(outputs, dim=-1)), target.repeat_interleave(2, dim=1), columns, widths)
 
 
-def drawn(sampler: EnvironmentSampler, actions: ActionSpace) -> dict[Environment, float]:
-    """The environments that the sampler draws, and how often."""
+def drawn(sampler: EnvironmentSampler, actions: ActionSpace) -> dict[str, float]:
+    """How often the sampler draws each environment, by name."""
     names = actions.names if len(actions.names) > 1 else (*actions.names, "none")
     shares = sampler.probabilities or dict.fromkeys(names, 1 / len(names))
-    return {actions.environment(name): share for name, share in shares.items() if share > 0}
+    return {actions.environment(name).name: share for name, share in shares.items() if share > 0}

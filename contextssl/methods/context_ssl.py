@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from contextssl.actions import ActionSpace, Environment, hide
 from contextssl.batch import Transitions
 from contextssl.context import ConditionedEncoder, interleave
+from contextssl.distributed import num_processes, own
 from contextssl.losses.auxiliary import told_group_error
 from contextssl.losses.contrastive import ContrastiveLoss
 from contextssl.method import ContextualMethod
@@ -171,8 +172,8 @@ class ContextSSL(ContextualMethod):
         """One mask [S, S] or [B, S, S] a layer."""
         allowed = pair_mask(tokens.shape[1], tokens.device)
         choices = torch.tensor(self.mask_probabilities)
-        num_masks, num_layers = len(tokens) if self.mask_per_sequence else 1, len(self.transformer.blocks)
+        num_masks, num_layers = num_processes() * len(tokens) if self.mask_per_sequence else 1, len(self.transformer.blocks)
         probability = choices[torch.randint(len(choices), (num_masks,), generator=generator)]
         draws = [random_pair_mask(allowed, probability, generator) for _ in range(num_layers if self.mask_per_layer else 1)]
-        masks = [draw if self.mask_per_sequence else draw[0] for draw in draws]
+        masks = [own(draw) if self.mask_per_sequence else draw[0] for draw in draws]
         return masks if self.mask_per_layer else masks * num_layers

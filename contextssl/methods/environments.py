@@ -10,6 +10,7 @@ from torch import Tensor
 
 from contextssl.actions import ActionSpace, hide
 from contextssl.batch import Transitions
+from contextssl.distributed import num_processes, own
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class EnvironmentSampler:
             masks += [mask, mask]
             shares += [probability * (1 - decoys), probability * decoys]
             faithful += [1.0, 0.0]
-        choice = self._choose(torch.tensor(shares), batch.num_sequences, generator)
+        choice = own(self._choose(torch.tensor(shares), num_processes() * batch.num_sequences, generator))
         device = batch.action.device
         shown, truthful = torch.stack(masks)[choice].to(device), torch.tensor(faithful)[choice].to(device)
         widths = torch.tensor([group.action_dim for group in actions.groups], device=device)
@@ -99,5 +100,6 @@ class EnvironmentSampler:
 
 def shuffled(action: Tensor, generator: torch.Generator) -> Tensor:
     """The actions [B, T, A] of every sequence in an order of their own: they no longer fit their pairs."""
-    order = torch.rand(action.shape[:2], generator=generator).argsort(1).to(action.device)
+    draws = own(torch.rand(num_processes() * len(action), action.shape[1], generator=generator))
+    order = draws.argsort(1).to(action.device)
     return action.gather(1, order.unsqueeze(-1).expand_as(action))

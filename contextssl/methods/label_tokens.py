@@ -20,9 +20,9 @@ from torch.nn import functional as F
 
 from contextssl.actions import ActionSpace, Environment
 from contextssl.batch import Transitions
-from contextssl.classifier import ExampleClassifier, with_labels
+from contextssl.classifier import ExampleClassifier
 from contextssl.context import ConditionedEncoder, interleave
-from contextssl.models.context_tokens import ContextTokens
+from contextssl.distributed import num_processes, own
 from contextssl.models.masks import pair_mask
 from contextssl.models.transformer import ContextTransformer
 
@@ -31,11 +31,7 @@ class LabelTokenClassifier(ExampleClassifier):
     """A classifier that reads from labelled examples which rule holds.
 
     Args:
-        encoder: items [N, *input] -> features [N, encoder.out_dim].
-        actions: the domain's `LabelledActions`.
-        transformer: builds the context transformer from (token width, output width).
-        embedding_dim: output width E; the encoder's when None.
-        standardise: normalise features with a BatchNorm without affine parameters; labels enter with equal energy.
+        encoder, actions, transformer, embedding_dim, standardise: as in `Classifier`.
         label_noise: probability that a training example shows a label of a random class instead of its own.
 
     Raises:
@@ -48,22 +44,10 @@ class LabelTokenClassifier(ExampleClassifier):
         self, encoder: nn.Module, actions: ActionSpace, *, transformer: Callable[[int, int], ContextTransformer],
         embedding_dim: int | None = None, standardise: bool = False, label_noise: float = 0.0,
     ) -> None:  # fmt: skip
-        super().__init__()
-        labelled, features_dim = with_labels(actions), int(encoder.out_dim)  # type: ignore[arg-type]
+        super().__init__(encoder, actions, transformer, embedding_dim=embedding_dim, standardise=standardise, show_labels=True)
         if not 0 <= label_noise <= 1:
             raise ValueError(f"label_noise: expected a probability from 0 to 1, found {label_noise}")
-        self.encoder, self.actions, self.label_noise = encoder, labelled, label_noise
-        self.tokens = ContextTokens(
-            features_dim, labelled, standardise=standardise, tell_presence=False, num_labels=labelled.num_labels
-        )
-        self.transformer = transformer(self.tokens.out_dim, embedding_dim or features_dim)
-        self.head = nn.Linear(self.transformer.read_out.out_features, labelled.num_labels)
-        self.normalise = nn.BatchNorm1d(features_dim, affine=False) if standardise else nn.Identity()
-
-    def represent(self, x: Tensor) -> Tensor:
-        """[N, *input] -> [N, D]: context-free features."""
-        features: Tensor = self.normalise(self.encoder(x))
-        return features
+        self.label_noise = label_noise
 
     @property
     def rule_prior(self) -> Tensor:
@@ -75,7 +59,7 @@ class LabelTokenClassifier(ExampleClassifier):
         """The label term of the X token of every pair."""
         self.actions.check(batch.action, batch.latent)
         features = self.encode(batch)
-        rules = torch.randint(self.actions.num_seen_rules, (batch.num_sequences,), generator=generator)
+        rules = own(torch.randint(self.actions.num_seen_rules, (num_processes() * batch.num_sequences,), generator=generator))
         labels = self.actions.labels(batch.latent, rules[:, None, None])
         shown = noisy(labels[:, :, 1], self.label_noise, generator)
         tokens = interleave(self.tokens(features.state), self.tokens(features.next_state, labels=shown))
@@ -122,6 +106,7 @@ def noisy(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """The labels [B, T], of which each becomes that of a random pair of its sequence with probability `share`."""
     if share == 0:
         return labels
-    replaced = torch.rand(labels.shape, generator=generator) < share
-    other = torch.randint(labels.shape[1], labels.shape, generator=generator)
+    everywhere = (num_processes() * len(labels), labels.shape[1])
+    replaced = own(torch.rand(everywhere, generator=generator)) < share
+    other = own(torch.randint(labels.shape[1], everywhere, generator=generator))
     return torch.where(replaced.to(labels.device), labels.gather(1, other.to(labels.device)), labels)

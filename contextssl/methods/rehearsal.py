@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from contextssl.actions import ActionSpace, hide
 from contextssl.batch import Transitions
+from contextssl.distributed import gather, num_processes, own, total
 from contextssl.losses.leakage import Leakage
 from contextssl.methods.environments import Told
 from contextssl.models.transformer import ContextTransformer
@@ -69,7 +70,7 @@ class Rehearsal(nn.Module):
 
         The context of sequence b is queried by the pairs of sequence b + 1, and by the plain states of all sequences.
         """
-        if features.num_sequences < 2:
+        if num_processes() * features.num_sequences < 2:
             raise ValueError("rehearsal queries each context with another sequence: train with at least 2 sequences a step")
         num_pairs = self._draw_lengths(features, generator)
         longest = int(num_pairs.max())
@@ -78,9 +79,9 @@ class Rehearsal(nn.Module):
         groups = told.groups_after(num_pairs)
 
         x, action, y, latent = (
-            part.roll(-1, 0) for part in (features.state, features.action, features.next_state, features.latent)
+            own(gather(part).roll(-1, 0)) for part in (features.state, features.action, features.next_state, features.latent)
         )
-        plain_x, own = (_for_every_sequence(rows) for rows in (features.state, features.latent[:, :, 0]))
+        plain_x, plain_latent = (_for_every_sequence(rows) for rows in (features.state, features.latent[:, :, 0]))
         tokens = [
             method.tokens(x, hide(action, told.shown.unsqueeze(1)), told.presence),
             method.tokens(y),
@@ -94,24 +95,29 @@ class Rehearsal(nn.Module):
         terms = {
             "rehearsed contrastive": self.contrastive_weight * method.contrastive(embedded_x, embedded_y),
             "rehearsed auxiliary": self.auxiliary_weight
-            * method.auxiliary_error(outputs, torch.cat([other, other, own], dim=1), groups),
+            * method.auxiliary_error(outputs, torch.cat([other, other, plain_latent], dim=1), groups),
         }
+        # These compare contexts, so they look at those of all processes.
+        every_plain, every_group, any_context = gather(plain), gather(groups), gather(num_pairs) > 0
         if self.agreement_weight:
-            terms["agreement"] = self.agreement_weight * disagreement(plain[num_pairs > 0], groups[num_pairs > 0])
+            terms["agreement"] = self.agreement_weight * disagreement(every_plain[any_context], every_group[any_context])
         if self.leakage:
-            self._observe(method, plain, own, groups)
-            terms["leakage"] = self.leakage_weight * self._leakage(plain, own, groups, num_pairs > 0)
+            every_latent = plain_latent[:1].expand(len(every_plain), -1, -1)
+            self._observe(method, every_plain, every_latent, every_group)
+            terms["leakage"] = self.leakage_weight * self._leakage(every_plain, every_latent, every_group, any_context)
         if self.content is not None:
-            terms["content"] = self.content_weight * self._content_error(method, plain, plain_x, own)
+            terms["content"] = self.content_weight * self._content_error(method, plain, plain_x, plain_latent)
         if self.evidence_weight:
             if method.evidence is None:
                 raise ValueError("rehearsal.evidence_weight trains what reads evidence: set read_evidence, or the weight to 0")
             pair = torch.cat([features.state, features.next_state], dim=-1)
             terms["evidence"] = self.evidence_weight * method.evidence.misreading(pair, features.action * method.action_gain)
         telling = told.shown.any(1, keepdim=True) & seen
-        if self.fit is not None and telling.any():
+        num_telling = total(telling.sum())
+        if self.fit is not None and num_telling > 0:
             logits = self.fit(hidden[:, 1::2]).squeeze(-1)[telling]
-            terms["fit"] = self.fit_weight * F.binary_cross_entropy_with_logits(logits, told.fits[:, :longest][telling].float())
+            errors = F.binary_cross_entropy_with_logits(logits, told.fits[:, :longest][telling].float(), reduction="sum")
+            terms["fit"] = self.fit_weight * num_processes() * errors / num_telling
         return terms
 
     @property
@@ -121,7 +127,7 @@ class Rehearsal(nn.Module):
 
     def _draw_lengths(self, features: Transitions, generator: torch.Generator) -> Tensor:
         """[B] number of context pairs of each sequence, every one at most T."""
-        choice = torch.randint(len(self.context_pairs), (features.num_sequences,), generator=generator)
+        choice = own(torch.randint(len(self.context_pairs), (num_processes() * features.num_sequences,), generator=generator))
         return torch.tensor(self.context_pairs)[choice].clamp_max(features.length).to(features.action.device)
 
     def _content_error(self, method: ContextSSL, plain: Tensor, features: Tensor, latent: Tensor) -> Tensor:
@@ -178,5 +184,5 @@ def disagreement(embedding: Tensor, told: Tensor) -> Tensor:
 
 
 def _for_every_sequence(rows: Tensor) -> Tensor:
-    """[B, T, ...] -> [B, B T, ...]: all rows of the batch, for every sequence."""
-    return rows.flatten(0, 1).expand(len(rows), -1, *rows.shape[2:])
+    """[B, T, ...] -> [B, B T, ...]: all rows of the batch (of all processes), for every sequence."""
+    return gather(rows).flatten(0, 1).expand(len(rows), -1, *rows.shape[2:])

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from contextssl.distributed import rank
+
 
 class Aggregator(nn.Module):
     """A transformer encoder with a learned aggregate token: [N, M, in_dim] -> [N, out_dim].
@@ -45,8 +47,11 @@ class Aggregator(nn.Module):
 
 @contextmanager
 def _global_stream_from(generator: torch.Generator, device: torch.device) -> Iterator[None]:
-    """For what can only draw from torch's global stream: seed it from the generator, and put it back afterwards."""
-    seed = int(torch.randint(2**62, (), generator=generator))
+    """For what can only draw from torch's global stream: seed it from the generator, and put it back afterwards.
+
+    Processes draw differently: their rows are different ones.
+    """
+    seed = int(torch.randint(2**62, (), generator=generator)) + rank()
     forked, kind = ([], "cuda") if device.type == "cpu" else ([device], device.type)
     with torch.random.fork_rng(forked, device_type=kind):
         torch.manual_seed(seed)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from contextssl.distributed import average
+
 
 class PairEvidence(nn.Module):
     """Products of a pair's features and its told action: [..., 2D] and [..., A] -> [..., width].
@@ -30,5 +32,5 @@ class PairEvidence(nn.Module):
         what to compare is known before there is anything to gain from comparing. The action's factor is not moved by it.
         """
         code = self.from_action(action).detach()
-        error: Tensor = (self.from_pair(pair) - code).square().mean() / code.square().mean()
+        error: Tensor = (self.from_pair(pair) - code).square().mean() / average(code.square().mean())
         return error

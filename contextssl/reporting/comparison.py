@@ -17,6 +17,7 @@ _FAIRNESS = (
     "equal_opportunity_difference",
     "equalized_odds_difference",
     "equalized_odds_difference_mean",
+    "calibration_error_difference",
 )
 _NAN = float("nan")
 # Methods this close to a constant predictor's utility are fair for no good reason and would only stretch the plane.

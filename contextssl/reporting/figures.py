@@ -40,9 +40,8 @@ def context_curves(study: Study, readout: Readout, note: str | None = None) -> F
     with house_style():
         what = names.metric_name(readout.metric)
         title = what if readout.target == "-" else f"{names.target_name(readout.target)}: {what}"
-        better = "lower is fairer" if names.lower_is_better(readout.metric) else ""
         probe = "" if readout.probe == "-" else f"{names.probe_name(readout.probe)} probe"
-        figure, axes = panel(title, ", ".join(part for part in (probe, better) if part), note)
+        figure, axes = panel(title, ", ".join(filter(None, (probe, names.direction(readout.metric)))), note)
         labels = _environment_lines(axes, study, readout, study.environments)
         labels += _floor_line(axes, study, readout) + _encoder_line(axes, study, readout)
         _control_key(axes, _control_marks(axes, study, readout, study.environments))

@@ -124,8 +124,9 @@ def _other_answer(study: Study, target: str) -> str:
         if len({float(cell["mean"]) for _, cell in starts}) == 1:  # where nothing is told, environments do not differ
             begins = [_bounds(starts[0][1])]
         if values and begins:
+            better = f", where {names.direction(metric)}," if names.direction(metric) else ""
             parts.append(
-                f"{names.metric_name(metric)} {names.join(begins)} without context, {names.join(values)} at c = {study.lengths[-1]}"
+                f"{names.metric_name(metric)}{better} {names.join(begins)} without context, {names.join(values)} at c = {study.lengths[-1]}"
             )
     return f"**{names.target_name(target)}** – {'; '.join(parts)}." if parts else ""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 CONTEXT_FREE = "-"  # the environment of results that no context was involved in: encoder features, baselines
 EMPTY = "empty"  # the environment of embeddings after no context, as reports call it
 
-# Metric: (printed name, meaning in one sentence, whether lower values are the better ones).
+# Metric: (printed name, meaning in one sentence, whether lower values are the better ones). A rate of one group has no better side.
 _METRICS: dict[str, tuple[str, str, bool]] = {
     "accuracy": ("accuracy", "share of rows predicted correctly", False),
     "balanced_accuracy": ("balanced accuracy", "mean of the recalls of all classes", False),
@@ -31,6 +31,24 @@ _METRICS: dict[str, tuple[str, str, bool]] = {
     "equalized_odds_difference_mean": (
         "mean equalized-odds difference",
         "mean of the gaps in true-positive and false-positive rate between groups",
+        True,
+    ),
+    "calibration_error": (
+        "calibration error",
+        "mean distance between predicted probability and observed share in bins of equal mass; its floor is what a calibrated "
+        "predictor scores on so few rows",
+        True,
+    ),
+    "calibration_error_difference": ("calibration difference", "largest gap in calibration error between groups", True),
+    "selection_rate": ("selection rate", "share of positive predictions; its floor is that of all rows", False),
+    "true_positive_rate": (
+        "true-positive rate",
+        "share of positive rows predicted positive; its floor is that of all rows",
+        False,
+    ),
+    "false_positive_rate": (
+        "false-positive rate",
+        "share of negative rows predicted positive; its floor is that of all rows",
         True,
     ),
     "mrr": ("MRR", "mean of one over the rank of the true next state", False),
@@ -57,13 +75,16 @@ def versions_of(base: str, metrics: Iterable[str]) -> list[str]:
 
 
 def metric_name(metric: str) -> str:
-    """The printed name of a metric, `equalized-odds difference` or `equalized-odds difference (sex)`."""
+    """The printed name of a metric, `equalized-odds difference (sex)` or `true-positive rate (sex: Female)`."""
     base = base_metric(metric)
-    if base in _METRICS:
-        return _METRICS[base][0] + metric.removeprefix(base).replace("(", " (")
-    if metric.startswith("hit@"):
-        return f"H@{base.split('@')[1]}" + metric.removeprefix(base).replace("(", " (")
-    return metric.replace("_", " ").replace("(", " (")
+    printed = f"H@{base.split('@')[1]}" if base.startswith("hit@") else base.replace("_", " ")
+    return (_METRICS[base][0] if base in _METRICS else printed) + _whose(metric.removeprefix(base))
+
+
+def _whose(attribute: str) -> str:
+    """Whose metric it is: `(sex+race=Female+White)` -> ` (sex and race: Female and White)`."""
+    sides = attribute.removeprefix("(").removesuffix(")").split("=", 1)
+    return f" ({': '.join(join(side.replace('_', ' ').split('+')) for side in sides)})" if attribute else ""
 
 
 def metric_meaning(metric: str) -> str | None:
@@ -78,6 +99,13 @@ def lower_is_better(metric: str) -> bool:
     """Whether smaller values of the metric are the better ones."""
     base = base_metric(metric)
     return base in _METRICS and _METRICS[base][2]
+
+
+def direction(metric: str) -> str:
+    """`lower is fairer` of differences between groups, `lower is better` of other such metrics; nothing where more is better."""
+    if not lower_is_better(metric):
+        return ""
+    return "lower is fairer" if base_metric(metric).removesuffix("_mean").endswith("_difference") else "lower is better"
 
 
 def probe_name(probe: str) -> str:

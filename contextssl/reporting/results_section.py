@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure as Drawing
 
 from contextssl.reporting import figures, names, style
-from contextssl.reporting.comparison import comparison_table, contenders, fairness_points, leakage_points, strongest_shared_probe
+from contextssl.reporting.comparison import (
+    columns,
+    comparison_table,
+    contenders,
+    fairness_points,
+    leakage_points,
+    strongest_shared_probe,
+)
 from contextssl.reporting.document import Block, CaptionedTable, Figure, Panel, Paragraph, Section
 from contextssl.reporting.number_format import number
 from contextssl.reporting.pictures import Picture
@@ -30,7 +37,7 @@ def intervals_caption(study: Study) -> str:
         return f"95 % intervals (t) over {study.num_seeds} training seeds{each}"
     if study.num_draws > 1:
         return f"95 % intervals (t) over {study.num_draws} context draws of one training seed"
-    return "95 % bootstrap intervals over test items, where there are any; one training seed, one context draw"
+    return "95 % intervals over test items, where there are any; one training seed, one context draw"
 
 
 def curves_section(study: Study, pictures: Sequence[Picture], note: str | None) -> Section | None:
@@ -110,9 +117,7 @@ def comparison_section(study: Study, note: str | None) -> Section | None:
     if len(contenders(study)) < 2:
         return None
     blocks: list[Block] = []
-    bars = (
-        f"{intervals_caption(study)}; a number from one run only has the bootstrap interval over test items, where there is one"
-    )
+    bars = f"{intervals_caption(study)}; a number from one run only has the interval over test items, where there is one"
     if planes := _planes(study, note):
         blocks.append(
             Figure(
@@ -122,7 +127,8 @@ def comparison_section(study: Study, note: str | None) -> Section | None:
                 f"Lines: {bars}.",
             )
         )
-    caption = f"All methods on the {study.split} split, ± half the width of {bars}."
+    fairer = " Of differences between groups lower is fairer." if any(names.direction(r.metric) for r in columns(study)) else ""
+    caption = f"All methods on the {study.split} split, ± half the width of {bars}.{fairer}"
     blocks.append(CaptionedTable(comparison_table(study), caption))
     return Section("Comparison", tuple(blocks))
 
@@ -201,8 +207,12 @@ def tables_section(study: Study) -> Section:
                 table, f"{what}. Protocol {protocols}, {study.split} split. ± is half the width of {intervals_caption(study)}."
             )
         )
-    meanings = [(metric, names.metric_meaning(metric)) for metric in dict.fromkeys(study.own["metric"])]
-    glossary = [f"{names.metric_name(metric)}: {meaning}" for metric, meaning in meanings if meaning]
+    measured = dict.fromkeys(map(names.base_metric, study.own["metric"]))  # of groups and their differences once
+    meanings = {metric: meaning for metric in measured if (meaning := names.metric_meaning(metric))}
+    glossary = [
+        f"{names.metric_name(metric)}: {', '.join(filter(None, (meaning, names.direction(metric))))}"
+        for metric, meaning in meanings.items()
+    ]
     if glossary:
         text = "; ".join(glossary)
         blocks.append(Paragraph(f"{text}. *Floor* is what a constant predictor scores.".replace("*", ""), "note"))

@@ -230,6 +230,9 @@ class PaperTable:
         ]
         named += [(scale, list(self.scales)) for row in self.rows for scale in row.at]
         named += [(row.rate_of, [other.key for other in self.rows if not other.rate_of]) for row in self.rows if row.rate_of]
+        given = [number for line in lines for value in line.published.values() for number in _numbers(value)]
+        if words := [number for number in given if isinstance(number, str)]:
+            raise ValueError(f"table {name}: the published {words[0]!r} is a word, not a number; write -0.5 for -.5")
         for word, known in named:
             if word not in known:
                 raise ValueError(f"table {name}: {word!r} is named but not described; there are {', '.join(known)}")
@@ -255,6 +258,10 @@ def on_base(content: Mapping[str, Any], base: Mapping[str, Any], name: str) -> d
         "rows": [{key: value for key, value in row.items() if key != "rate_of" or value in keys} for row in rows],
         "readings": {**base["readings"], **content.get("readings", {})},
     }
+
+
+def _numbers(value: float | Sequence[float | None] | None) -> Sequence[object]:
+    return value if isinstance(value, list | tuple) else [value]
 
 
 def _row(where: str, value: Mapping[str, Any]) -> Row:

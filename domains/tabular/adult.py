@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import nn
 from contextssl.adapter import Split
 from domains.tabular.census import generate_census
 from domains.tabular.encoders import TabularEncoder
+from domains.tabular.origin import Source
 from domains.tabular.preprocessing import Categorical, Numeric, TableSchema
 from domains.tabular.samplers import Matched, PairSampler
 from domains.tabular.sensitive_table import ActionCode, SensitiveAttribute, SensitiveTable, Target
@@ -28,13 +28,6 @@ MARITAL_GROUPS = {
 VALIDATION_SEED = 0
 
 TrainTest = tuple[pd.DataFrame, pd.DataFrame]
-
-
-class Source(StrEnum):
-    """Where the rows come from: the real files, or a generated census with the same columns."""
-
-    REAL = "real"
-    GENERATED = "generated"
 
 
 class Adult(SensitiveTable):

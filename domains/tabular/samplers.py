@@ -206,7 +206,8 @@ class ProxySwap:
     """Flip each sensitive attribute with probability 1/2, and with it all its proxies, jointly from one donor row.
 
     A proxy is a source column whose mutual information with the attribute exceeds `threshold` nats (relationship,
-    marital status and occupation on Adult). The donor is a random row of the other attribute value.
+    marital status and occupation on Adult). The donor is a random row with y's values of all attributes, so that a column which
+    is a proxy of several fits each of them.
 
     Attributes:
         threshold: in nats.
@@ -217,40 +218,45 @@ class ProxySwap:
     corruption: float = 0.15
 
     def fit(self, table: Table) -> FittedProxySwap:
-        """Find the proxies; ValueError when an attribute has rows of one value only."""
-        proxies, donors = [], []
-        for position, name in enumerate(table.sensitive_names):
-            s = table.sensitive[:, position]
-            members = tuple(np.flatnonzero(s == value) for value in (0, 1))
-            if not all(len(rows) for rows in members):
+        """Find the proxies; ValueError when an attribute has one value only, or no row has some combination of values."""
+        num_attributes = table.sensitive.shape[1]
+        proxies = []
+        for name, s in zip(table.sensitive_names, table.sensitive.T, strict=True):
+            if len(np.unique(s)) < 2:
                 raise ValueError(f"column {name!r} has one value only; swapping proxies needs rows of both")
-            informative = [c for c in table.free_columns if mutual_information(table.frame[c], s) > self.threshold]
-            proxies.append(tuple(informative))
-            donors.append(members)
-        return FittedProxySwap(self, table, tuple(proxies), tuple(donors))
+            proxies.append(tuple(c for c in table.free_columns if mutual_information(table.frame[c], s) > self.threshold))
+        cell = attribute_cell(table.sensitive)
+        donors = tuple(np.flatnonzero(cell == value) for value in range(2**num_attributes))
+        if empty := [value for value, rows in enumerate(donors) if not len(rows)]:
+            required = cell_attributes(np.array(empty[:1]), num_attributes)[0].tolist()
+            raise ValueError(
+                f"swapping proxies needs a row of every combination of values, and none has {list(table.sensitive_names)} = {required}; "
+                "give more rows or fewer attributes"
+            )
+        return FittedProxySwap(self, table, tuple(proxies), donors)
 
 
 @dataclass(frozen=True, slots=True)
 class FittedProxySwap:
-    """`ProxySwap` on a table: per sensitive attribute its proxies, and the rows of each of its values."""
+    """`ProxySwap` on a table: the proxies of each sensitive attribute, and the rows of each combination of their values."""
 
     sampler: ProxySwap
     table: Table
     proxies: tuple[tuple[str, ...], ...]
-    donors: tuple[tuple[Integers, ...], ...]
+    donors: tuple[Integers, ...]
 
     def draw(self, rows: Integers, rng: np.random.Generator) -> Pairs:
         """The rows and copies with some attributes and their proxies swapped."""
         table, x = self.table, self.table.values[rows]
         s_x = table.sensitive[rows]
         s_y = np.where(rng.random(s_x.shape) < 0.5, 1 - s_x, s_x)
-        y = x.copy()
-        for position, members in enumerate(self.donors):
-            for value in (0, 1):
-                swapped = np.flatnonzero((s_y[:, position] == value) & (s_x[:, position] != value))
-                donor = members[value][rng.integers(len(members[value]), size=len(swapped))]
-                for name in self.proxies[position]:
-                    y[swapped, table.blocks[name]] = table.values[donor, table.blocks[name]]
+        y, cell, flipped = x.copy(), attribute_cell(s_y), s_x != s_y
+        for value, members in enumerate(self.donors):
+            changed = np.flatnonzero((cell == value) & flipped.any(1))
+            donor = members[rng.integers(len(members), size=len(changed))]
+            for proxies, swapped in zip(self.proxies, flipped[changed].T, strict=True):
+                for name in proxies:
+                    y[changed[swapped], table.blocks[name]] = table.values[donor[swapped], table.blocks[name]]
         corruption = self.sampler.corruption
         y = table.with_sensitive(table.corrupted(y, corruption, rng), s_y)
         return Pairs(table.corrupted(x, corruption, rng), y, s_x, s_y)

@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ from PIL import Image
 
 from contextssl.seeding import generator
 from domains.vision.packing import BadItemError, PackItem, pack
+from domains.vision.sharded_packing import pack_shards
 from domains.vision.view_store import Bytes, Floats, ViewStore
 
 # The columns of a latent file with their ranges, in radians and turns.
@@ -108,8 +110,9 @@ def _latent(path: Path) -> Floats:
 
 
 def pack_folder(
-    root: Path, out: Path, *, size: int = 128, splits: Path | None = None, processes: int = 1, skip_bad: bool = False
-) -> ViewStore:
+    root: Path, out: Path, *, size: int = 128, splits: Path | None = None, processes: int = 1, skip_bad: bool = False,
+    items_per_shard: int | None = None,
+) -> ViewStore:  # fmt: skip
     """The store made from a folder in the published layout; goes on where an interrupted call stopped.
 
     Args:
@@ -119,6 +122,8 @@ def pack_folder(
         splits: folder of the published lists; `root` when None. See `object_splits`.
         processes: how many decode at the same time.
         skip_bad: leave out objects that cannot be packed, and listed objects that are not there.
+        items_per_shard: pack into shards of so many objects, in random order so that each shard is like the others; into one
+            file when None.
 
     Raises:
         FileNotFoundError, ValueError, OSError: as `object_splits` and `packing.pack` say.
@@ -141,8 +146,12 @@ def pack_folder(
     settings = {"root": str(root.resolve()), "size": size, "source_size": list(reader.source_size), "filter": "PIL bilinear",
                 "latents": list(LATENTS), "split": source}  # fmt: skip
     skipped = dict.fromkeys(missing, "in a split list, but not in the folder")
-    pack(out, items, reader, image_shape=(3, size, size), latent_dim=len(LATENTS), settings=settings, processes=processes,
-         skip_bad=skip_bad, skipped=skipped)  # fmt: skip
+    write = pack
+    if items_per_shard is not None:
+        order = torch.randperm(len(items), generator=generator(SPLIT_SEED, "shards"))
+        items, write = [items[place] for place in order.tolist()], partial(pack_shards, items_per_shard=items_per_shard)
+    write(out, items, reader, image_shape=(3, size, size), latent_dim=len(LATENTS), settings=settings, processes=processes,
+          skip_bad=skip_bad, skipped=skipped)  # fmt: skip
     return ViewStore.open(out)
 
 

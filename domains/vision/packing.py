@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -21,6 +21,7 @@ from functools import partial
 from itertools import accumulate
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -64,6 +65,9 @@ class BadItemError(ValueError):
 Reader = Callable[[PackItem], tuple[Bytes, Floats]]
 """From an item to views uint8 [V, C, H, W] and latents float32 [V, L]; raises BadItemError. Pickled if there are processes."""
 
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
 Place = tuple[int, PackItem, int]
 """Index of an item, the item, its first row."""
 
@@ -74,6 +78,7 @@ Outcome = tuple[int, str, str]
 def pack(
     out: Path, items: Sequence[PackItem], read: Reader, *, image_shape: tuple[int, int, int], latent_dim: int,
     settings: dict[str, object], processes: int = 1, skip_bad: bool = False, skipped: dict[str, str] | None = None,
+    shard: bool = False,
 ) -> None:  # fmt: skip
     """Pack the items into the folder `out`, going on where an interrupted pack with the same settings stopped.
 
@@ -87,6 +92,7 @@ def pack(
         processes: how many read at the same time; 1 reads in this process.
         skip_bad: leave out items that cannot be read; the manifest names them.
         skipped: what was left out before, and why.
+        shard: whether this is one of many, which shows no progress and may lose all of its items to `skip_bad`.
 
     Raises:
         FileExistsError: when `out` holds something else.
@@ -94,15 +100,15 @@ def pack(
         OSError: when the disk is full.
     """
     identity: dict[str, object] = {"settings": settings, "items": hashlib.sha256(repr([*items]).encode()).hexdigest()}
-    if (out / MANIFEST).is_file() and _same_pack(out, identity):
+    if (out / MANIFEST).is_file() and same_pack(out, identity):
         return
     starts = [0, *accumulate(item.num_views for item in items)]
     shapes = {VIEWS: (starts[-1], *image_shape), LATENTS: (starts[-1], latent_dim)}
     digests = _begin(out, identity, shapes)
-    bad = _pack_missing(out, items, starts, partial(_write_item, out, read, shapes), digests, processes)
+    bad = _pack_missing(out, items, starts, partial(_write_item, out, read, shapes), digests, processes, shard)
     if bad and not skip_bad:
         raise ValueError(_sentence(out, bad, len(items)))
-    if not digests:
+    if not digests and not shard:
         raise ValueError(f"none of the {len(items):,} items can be packed; {_sentence(out, bad, len(items))}")
     stored = [
         StoredItem(item.name, item.category, item.split, starts[index], item.num_views, digests[index])
@@ -113,13 +119,14 @@ def pack(
 
 
 def _pack_missing(
-    out: Path, items: Sequence[PackItem], starts: Sequence[int], write: Callable[[Place], Outcome], digests: dict[int, str], processes: int
+    out: Path, items: Sequence[PackItem], starts: Sequence[int], write: Callable[[Place], Outcome], digests: dict[int, str],
+    processes: int, quiet: bool,
 ) -> dict[str, str]:  # fmt: skip
     """Pack the items that have no digest yet and add theirs; what is wrong with the others, by name."""
     bad: dict[str, str] = {}
     places = [(index, item, starts[index]) for index, item in enumerate(items) if index not in digests]
     try:
-        with closing(_in_parallel(write, places, processes)) as outcomes, _Journal(out) as journal, _bar() as bar:
+        with closing(in_parallel(write, places, processes)) as outcomes, _Journal(out) as journal, progress_bar(quiet) as bar:
             task = bar.add_task("pack", total=len(items), completed=len(digests))
             for index, digest, problem in outcomes:
                 bar.advance(task)
@@ -128,10 +135,6 @@ def _pack_missing(
                 else:
                     digests[index] = digest
                     journal.note(index, digest)
-    except BrokenProcessPool as error:
-        raise OSError(
-            "a reading process was killed, mostly for lack of memory; run the same command again with fewer processes to go on"
-        ) from error
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -140,7 +143,7 @@ def _pack_missing(
     return bad
 
 
-def _same_pack(out: Path, identity: dict[str, object]) -> bool:
+def same_pack(out: Path, identity: dict[str, object]) -> bool:
     """Whether `out` is a finished pack of this identity; FileExistsError for another one."""
     manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
     if manifest.get("made") != identity:
@@ -163,15 +166,19 @@ def _begin(out: Path, identity: dict[str, object], shapes: dict[str, tuple[int, 
     if out.exists() and (not out.is_dir() or any(path.name not in (VIEWS, LATENTS) for path in out.iterdir())):
         raise FileExistsError(f"{out} exists and is not a pack; choose another out=<folder>")
     out.mkdir(parents=True, exist_ok=True)
-    needed, free = int(np.prod(shapes[VIEWS])), shutil.disk_usage(out).free
-    if needed > free:
-        raise OSError(errno.ENOSPC, f"{out}: the views need {needed / 1e9:,.2f} GB and {free / 1e9:,.2f} GB are free; "
-                      "free some space, choose another out=<folder> or a smaller size")  # fmt: skip
+    check_space(out, int(np.prod(shapes[VIEWS])))
     for name, kind in ((VIEWS, np.uint8), (LATENTS, np.float32)):
         # A sparse file of the final size: rows take space when they are written.
         np.lib.format.open_memmap(out / name, mode="w+", dtype=kind, shape=shapes[name])
     write_text(journal, json.dumps(identity) + "\n")
     return {}
+
+
+def check_space(out: Path, needed: int) -> None:
+    """Raise OSError when fewer than `needed` bytes are free where the folder `out` is."""
+    if needed > (free := shutil.disk_usage(out).free):
+        raise OSError(errno.ENOSPC, f"{out}: the views need {needed / 1e9:,.2f} GB and {free / 1e9:,.2f} GB are free; "
+                      "free some space, choose another out=<folder> or a smaller size")  # fmt: skip
 
 
 class _Journal:
@@ -225,21 +232,25 @@ def _write_item(out: Path, read: Reader, shapes: dict[str, tuple[int, ...]], pla
     return index, rows_digest(views, latents), ""
 
 
-def _in_parallel(write: Callable[[Place], Outcome], places: Sequence[Place], processes: int) -> Generator[Outcome]:
-    """The outcomes in order; never more than a few items per process are under way."""
-    if processes <= 1 or len(places) <= 1:
-        yield from map(write, places)
+def in_parallel(work: Callable[[Given], Made], given: Iterable[Given], processes: int) -> Generator[Made]:
+    """What `work` makes of each, in order; never more than a few per process are under way. OSError when one is killed."""
+    if processes <= 1:
+        yield from map(work, given)
         return
     # Not forked: this process may have threads.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        pending: deque[Future[Outcome]] = deque()
+        pending: deque[Future[Made]] = deque()
         try:
-            for place in places:
-                pending.append(pool.submit(write, place))
+            for one in given:
+                pending.append(pool.submit(work, one))
                 if len(pending) >= 4 * processes:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
+        except BrokenProcessPool as error:
+            raise OSError(
+                "a reading process was killed, mostly for lack of memory; run the same command again with fewer processes to go on"
+            ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -272,6 +283,7 @@ def _sentence(out: Path, bad: dict[str, str], num_items: int) -> str:
     )
 
 
-def _bar() -> Bar:
+def progress_bar(quiet: bool = False) -> Bar:
+    """A bar that is shown on a terminal only."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Bar(*columns, console=CONSOLE, disable=not CONSOLE.is_terminal)
+    return Bar(*columns, console=CONSOLE, disable=quiet or not CONSOLE.is_terminal)

@@ -23,9 +23,9 @@ from contextssl.adapters.trajectories import distinct_views
 from contextssl.batch import Transitions, stack
 from contextssl.seeding import generator
 from domains.vision.encoders import Pixels, resnet
-from domains.vision.epochs import EpochSequences
+from domains.vision.epochs import BlockSequences, EpochSequences
 from domains.vision.image_folder import TEST, TRAIN, held_out_objects, pack_folder
-from domains.vision.view_store import MANIFEST, ViewStore
+from domains.vision.view_store import MANIFEST, MAX_OPEN, ViewStore
 
 PIXELS = Pixels(mean=(0.5016, 0.5037, 0.5060), std=(0.1030, 0.0999, 0.0969))
 NUM_MEASURED = 4096  # training pairs that the scales of actions and latents are measured on
@@ -53,6 +53,7 @@ class ThreeDIEBench(DomainAdapter):
         views_per_object: at most so many views of each object in `labelled`, chosen at random; None for all of them.
         seed: of the validation objects and the labelled views.
         trajectories: whether every sequence shows one object, T + 1 of its views in random order (for seq-JEPA).
+        window: of a store in shards, training reads so many shards at a time (`BlockSequences`); any of them when None.
 
     Raises:
         FileNotFoundError: when there are no packed views.
@@ -68,13 +69,18 @@ class ThreeDIEBench(DomainAdapter):
         views_per_object: int | None = None,
         seed: int = 0,
         trajectories: bool = False,
+        window: int | None = None,
     ) -> None:
         if not 0 < validation_share < 1:
             raise ValueError(f"validation_share must be above 0 and below 1, found {validation_share}")
         if views_per_object is not None and views_per_object < 1:
             raise ValueError(f"views_per_object must be at least 1, found {views_per_object}")
-        self.store = ViewStore.open(locate(None if root is None else Path(root)))
+        if window is not None and window < 1:
+            raise ValueError(f"window must be at least 1 shard, found {window}")
+        # Two windows: a sequence may begin in one and end in the next.
+        self.store = ViewStore.open(locate(None if root is None else Path(root)), 2 * window if window else MAX_OPEN)
         self._encoder, self._views_per_object, self._seed, self.trajectories = encoder, views_per_object, seed, trajectories
+        self._window = window
         self.objects = _objects(self.store, validation_share, seed)
         self.actions = ActionSpace([ROTATION, COLOR, LIGHT] if light else [ROTATION, COLOR])
         draws = generator(seed, "scales")
@@ -91,7 +97,10 @@ class ThreeDIEBench(DomainAdapter):
     def train_sequences(self, length: int, seed: int) -> EpochSequences:
         """Sequences that show every training object once an epoch, in an order of its own."""
         draw, num_objects = self._drawer(length)
-        return EpochSequences(self.objects[Split.TRAIN], draw, num_objects, seed)
+        pool = self.objects[Split.TRAIN]
+        if self._window is None:
+            return EpochSequences(pool, draw, num_objects, seed)
+        return BlockSequences(pool, draw, num_objects, seed, self.store.shard_ends, self._window)
 
     def held_out(self, length: int, count: int, seed: int, split: Split = Split.TRAIN) -> Transitions:
         """`count` sequences of pairs; objects are drawn with replacement (protocol 6.0)."""
@@ -179,7 +188,8 @@ def quaternion(angles: Tensor) -> Tensor:
 def _objects(store: ViewStore, validation_share: float, seed: int) -> dict[Split, Tensor]:
     """The objects of each split."""
     train = store.split(TRAIN)
-    chosen = torch.tensor(held_out_objects([store.items[index].name for index in train.tolist()], validation_share, seed))
+    items = store.items
+    chosen = torch.tensor(held_out_objects([items[index].name for index in train.tolist()], validation_share, seed))
     found = {Split.TRAIN: train[~chosen], Split.VALIDATION: train[chosen], Split.TEST: store.split(TEST)}
     if empty := [str(split) for split, objects in found.items() if not len(objects)]:
         raise ValueError(f"{store.path}: no objects for {' and '.join(empty)}; pack at least three objects of one category")
@@ -198,11 +208,11 @@ def locate(root: Path | None = None) -> Path:
 
 def prepare(
     root: Path | None = None, out: str | Path | None = None, size: int = 128, splits: str | Path | None = None,
-    processes: int | None = None, skip_bad: bool = False,
+    processes: int | None = None, skip_bad: bool = False, items_per_shard: int | None = None,
 ) -> list[str]:  # fmt: skip
     """Pack a folder in the published layout into `out` (where `locate` looks, when None) and describe the result.
 
-    Raises what `pack_folder` raises; `processes` is the number of cores when None.
+    With `items_per_shard` the objects are shuffled and packed into shards of so many; else into one file. Raises what `pack_folder` raises; `processes` is the number of cores when None.
     """
     if root is None:
         raise FileNotFoundError(
@@ -211,7 +221,10 @@ def prepare(
         )
     target = locate() if out is None else Path(out)
     lists = None if splits is None else Path(splits)
-    pack_folder(root, target, size=size, splits=lists, processes=processes or os.cpu_count() or 1, skip_bad=skip_bad)
+    pack_folder(
+        root, target, size=size, splits=lists, processes=processes or os.cpu_count() or 1, skip_bad=skip_bad,
+        items_per_shard=items_per_shard,
+    )  # fmt: skip
     return info(target)
 
 
@@ -234,6 +247,7 @@ def info(root: Path | None = None) -> list[str]:
         f"{store.path}: {store.image_shape[1]}x{store.image_shape[2]} pixels, from {settings['root']}",
         f"split ({settings['split']}): {'; '.join(parts)}",
         f"{len(store.categories)} categories: {', '.join(store.categories[:8])}{', ...' if len(store.categories) > 8 else ''}",
-        f"SHA-256 of the items: {store.manifest['sha256']['items.json']}",
+        f"SHA-256 of the items: {store.digest}",
     ]
+    lines += [f"{len(store.shard_ends):,} shards"] * (len(store.shard_ends) > 1)
     return lines + [f"skipped {len(skipped):,} objects: {', '.join([*skipped][:10])}"] * bool(skipped)

@@ -19,7 +19,9 @@ from contextssl.evaluation.results import Result
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PAGE = CHECKOUT / "docs/results/fairness.md"
-MODULES = ("fairness_study", "fairness_report", "fairness_figures", "fairness_rows", "runs")
+MODULES = (
+    "fairness_study", "fairness_report", "fairness_figures", "fairness_plane", "fairness_targets", "fairness_rows", "runs",
+)  # fmt: skip
 TARGET = "long_stay_7d"
 
 
@@ -167,6 +169,53 @@ def test_the_table_says_how_far_above_the_front_we_are(study: ModuleType, record
     assert cells["adversarial encoder, 1"][4] == "–" and cells["all columns"][1] == ".683"
 
 
+def test_every_target_is_said_to_hold_or_not(study: ModuleType, record: dict) -> None:
+    import fairness_targets
+    from fairness_rows import Numbers
+
+    def told(rows: list[dict], paired: list[dict]) -> dict[tuple[str, str], list[str]]:
+        table = fairness_targets.targets_table(study.SETS["generated-mimic"], Numbers(rows), {"paired": paired})
+        cells = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+        return {(line[0], line[2].split(":")[0]): line for line in cells}
+
+    found = told(record["results"], record["paired"])
+    other = "told sex, c = 126"
+    for what in (
+        "sex, AUROC of the linear probe: lower",
+        "sex, AUROC of the MLP probe: lower",
+        "equalized-odds difference: lower",
+    ):
+        assert found[what, other][3] == found[what, "no context"][3] == "holds"
+    assert found["sex, AUROC of the linear probe: lower", other][4] == "–", "no row has an interval over rows"
+    cost = found["long stay, AUROC: costs at most .020", other]
+    assert cost[2].startswith(f"{other}: .010 [") and cost[3].startswith("holds")  # .672 - .662 of accuracy, and so of AUROC
+    front = next(line for (what, _), line in found.items() if what == "on or above the front of all baselines")
+    assert front[2] == "accuracy .011 above it" and front[3] == "holds"
+
+    planted = [dict(row) for row in record["results"]]
+    for row in planted:
+        if row["metric"] == "equalized_odds_difference(sex)" and row["method"] == "context_ssl":
+            row |= {"row_low": row["mean"] - 0.03, "row_high": row["mean"] + 0.03}
+        if row["target"] == "sex" and row["probe"].startswith("mlp") and row["environment"] == "none":
+            row["high"] = 0.99
+    dear = [
+        row | {"mean": row["mean"] - 0.02, "low": row["low"] - 0.02} if row["metric"] == "auroc" else row
+        for row in record["paired"]
+    ]
+    found = told(planted, dear)
+    assert found["equalized-odds difference: lower", other][4] == "holds"
+    assert found["sex, AUROC of the MLP probe: lower", other][3] == "does not"
+    assert found["long stay, AUROC: costs at most .020", other][3].startswith("does not")
+
+
+def test_rows_carry_the_mean_of_their_runs_intervals_over_rows(study: ModuleType) -> None:
+    bounds = ((0.7, 0.8), (0.6, 0.9), (0.5, 0.7))
+    results = [replace(ours(seed)[0], low=low, high=high) for seed, (low, high) in enumerate(bounds)]
+    rows = study.runs.averaged("mimic_sex", [*results, *[ours(seed)[1] for seed in range(3)]])
+    study.add_row_intervals(rows, results)
+    assert (rows[0]["row_low"], rows[0]["row_high"]) == (0.6, 0.8) and "row_low" not in rows[1]
+
+
 def test_paired_rows_compare_nothing_told_with_the_rest(study: ModuleType, record: dict) -> None:
     found = {(row["from"], row["metric"], row["probe"]): row for row in record["paired"] if row["target"] == TARGET}
     row = found["sex/126", "equalized_odds_difference(sex)", "linear-standardised"]
@@ -203,7 +252,7 @@ def test_a_page_and_figures_from_planted_numbers(study: ModuleType, record: dict
         assert tops == sorted(set(tops)) and len(panels) == (1 if kind == "plane" else 2)
     paired = [line for line in shown.splitlines() if line.startswith("| no context | long stay 7d, accuracy")]
     assert len(paired) == 1 and paired[0].endswith("| 3 |")
-    assert shown.count("Not measured yet.") == PAGE.read_text().count("Not measured yet.") - 7
+    assert shown.count("Not measured yet.") == PAGE.read_text().count("Not measured yet.") - 8
     fairness_report.show(record, study.SETS, page, tmp_path / "docs/figures")
     assert page.read_text() == shown
 

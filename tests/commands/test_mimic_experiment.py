@@ -21,7 +21,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_generated_files_are_made_once_where_a_cache_is_given() -> None:
-    words = ["source=generated", "+domain.num_generated=400", "domain.cache=cache"]
+    words = ["data=generated", "+domain.num_generated=400", "domain.cache=cache"]
     assert main(["train", *TINY, *words]) == 0
     (made,) = Path("cache").iterdir()
     before = {path.name: path.stat().st_mtime_ns for path in made.iterdir()}
@@ -47,6 +47,11 @@ def test_without_files_the_message_says_what_to_do(capsys: pytest.CaptureFixture
     monkeypatch.delenv("CONTEXTSSL_DATA", raising=False)
     assert main(["train", *TINY]) != 0
     assert "MIMIC-III cannot be fetched" in capsys.readouterr().err and not Path("run").exists()
+
+
+def test_a_misspelt_source_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *TINY, "data=genrated"]) == 1
+    assert "data are from one of real, generated, found 'genrated'" in capsys.readouterr().err and not Path("run").exists()
 
 
 def test_the_hundred_patients_of_the_demo_train_with_flipped_pairs() -> None:

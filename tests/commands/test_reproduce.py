@@ -195,6 +195,7 @@ def test_every_table_is_listed_and_its_first_and_last_row_compose_at_every_scale
         "paper/table2",
         "paper/table3",
         "paper/table4",
+        "paper/table5",
         "paper/figure4",
         "paper/figure5",
         "seq_jepa/table",
@@ -216,6 +217,7 @@ def test_every_row_composes_and_equal_names_are_equal_runs_in_all_tables() -> No
         "paper/table2",
         "paper/table3",
         "paper/table4",
+        "paper/table5",
         "paper/figure4",
         "paper/figure5",
         "seq_jepa/table",
@@ -236,6 +238,24 @@ def test_the_rows_of_table_1_differ_in_the_method_alone() -> None:
     assert all(config.domain == one.domain and config.train == one.train for config in configs.values())
     assert one.train.batch_size * one.train.num_transitions == 128
     assert configs["sie_color"].method.groups == ["color"] and configs["vicreg_plus_alone"].method.alone is True
+
+
+def test_the_rows_of_table_5_differ_in_the_method_and_are_read_by_the_same_rules() -> None:
+    table, plan = read_table("paper/table5"), read_table("paper/table5").scales["mini"]
+    configs = {row.key: compose_config([*plan.overrides, *row.overrides, *row.at["mini"]]) for row in table.rows}
+    one = configs["labels_simclr"]
+    for config in configs.values():
+        assert config.domain == one.domain and config.domain.adapter.root.name == "iebench-easy"
+        assert config.train.num_steps * config.train.batch_size * config.train.num_transitions == 700 * 128
+        lengths = config.evaluation.protocols.relative.cells.lengths
+        assert set(lengths) <= set(config.evaluation.bank.context_lengths)
+    asked = {length for block in table.blocks for column in block.columns for length in column.places if length is not None}
+    for key in ("labels_simclr_plus", "labels_context_ssl"):
+        assert asked <= set(configs[key].evaluation.bank.context_lengths)
+    assert asked <= set(configs["labels_context_ssl"].evaluation.protocols.relative.cells.lengths)
+    protocols = {key: config.evaluation.protocols.labels._target_.rpartition(".")[2] for key, config in configs.items()}
+    assert set(protocols.values()) == {"LabelProbe", "LabelShiftProtocol"} and protocols["labels_context_ssl"] == "LabelShiftProtocol"
+    assert configs["labels_simclr_plus_alone"].method.alone and not configs["labels_simclr_plus"].method.alone
 
 
 @pytest.mark.slow

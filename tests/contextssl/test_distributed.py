@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from two_processes import LOSSES, METHODS, NORMS, everything, work
+from two_processes import LOSSES, METHODS, NORMS, TRAININGS, everything, work
 
 from contextssl.distributed import (
     SynchronisedBatchNorm1d,
@@ -26,12 +26,17 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, dict, dict]
     return everything(), torch.load(folder / "0.pt"), torch.load(folder / "1.pt")
 
 
-def same(first, second) -> None:
+def tolerance(name: str) -> float:
+    """The penalty's solve and its adversary's Adam enlarge roundings of single precision."""
+    return 1e-4 if name == "context_ssl, default" else 1e-5
+
+
+def same(first, second, tolerance: float = 1e-5) -> None:
     assert first.keys() == second.keys() and first
     for name in first:
         scale = max(1.0, float(first[name].abs().max())) if first[name].numel() else 1.0
         torch.testing.assert_close(
-            second[name], first[name], atol=1e-5 * scale, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
+            second[name], first[name], atol=tolerance * scale, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
         )
 
 
@@ -39,9 +44,17 @@ def same(first, second) -> None:
 def test_two_processes_make_the_step_of_one(name, results) -> None:
     one, first, second = (found[f"method {name}"] for found in results)
     for kind in ("terms", "gradients", "buffers"):
-        same(one[kind], first[kind])
-        same(one[kind], second[kind])
+        same(one[kind], first[kind], tolerance(name))
+        same(one[kind], second[kind], tolerance(name))
     assert max(gradient.abs().max() for gradient in one["gradients"].values()) > 1e-3
+
+
+@pytest.mark.parametrize("case", TRAININGS, ids=str)
+def test_two_processes_train_as_one_with_the_same_batch(case, results) -> None:
+    one, first, second = (found[f"training {case}"] for found in results)
+    for kind in ("terms", "state"):
+        same(one[kind], first[kind], tolerance(case[0]))
+    assert all(torch.equal(first["state"][name], second["state"][name]) for name in first["state"])  # to the bit
 
 
 @pytest.mark.parametrize("name", LOSSES)

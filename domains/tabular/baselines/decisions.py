@@ -26,6 +26,8 @@ MAX_ROWS = 20_000  # to fit on
 MAX_ROUNDS = 20  # of the reduction, each one logistic regression
 
 Integers = npt.NDArray[np.int64]
+Decide = Callable[[Rows, Integers], Integers]
+"""(rows [N, D], their groups [N]) -> decisions [N]."""
 
 
 def decision_makers(adapter: SensitiveTable, target: str, seed: int = 0) -> dict[str, Representation]:
@@ -35,18 +37,31 @@ def decision_makers(adapter: SensitiveTable, target: str, seed: int = 0) -> dict
     `threshold-optimizer` (Hardt et al. 2016) needs to know the group of everybody it decides about.
     """
     table, labels = adapter.table(Split.TRAIN), adapter.labelled(Split.TRAIN).target(target).values.numpy()
-    chosen = np.random.default_rng(seed).permutation(len(table))[:MAX_ROWS]
-    rows, y, group = table.values[chosen], labels[chosen], attribute_cell(table.sensitive[chosen])
     told = [table.blocks[name].stop - 1 for name in adapter.sensitive]
 
-    def groups(of: Rows) -> Integers:
-        return attribute_cell((of[:, told] > 0.5).astype(np.int64))
+    def on_columns(decide: Decide) -> Representation:
+        return lambda of: decide(of, attribute_cell((of[:, told] > 0.5).astype(np.int64))).astype(np.float32).reshape(-1, 1)
 
-    makers = {f"exponentiated-gradient-{bound:g}": _reduction(rows, y, group, bound, seed) for bound in BOUNDS}
-    return makers | {"threshold-optimizer": _thresholds(rows, y, group, groups, seed)}
+    makers = fair_classifiers(table.values, labels, attribute_cell(table.sensitive), seed)
+    return {name: on_columns(decide) for name, decide in makers.items()}
 
 
-def _reduction(rows: Rows, y: Integers, group: Integers, bound: float, seed: int) -> Representation:
+def fair_classifiers(rows: Rows, labels: Integers, group: Integers, seed: int = 0) -> dict[str, Decide]:
+    """Name -> a fitted classifier, as `decision_makers` says, of any rows: columns or embeddings.
+
+    Args:
+        rows: [N, D] to fit on; of more than 20,000 so many are drawn.
+        labels: [N] classes 0 and 1.
+        group: [N] whose differences are bounded.
+        seed: of the drawn rows and of decisions.
+    """
+    chosen = np.random.default_rng(seed).permutation(len(rows))[:MAX_ROWS]
+    fit = (rows[chosen], labels[chosen], group[chosen])
+    makers = {f"exponentiated-gradient-{bound:g}": _reduction(*fit, bound, seed) for bound in BOUNDS}
+    return makers | {"threshold-optimizer": _thresholds(*fit, seed)}
+
+
+def _reduction(rows: Rows, y: Integers, group: Integers, bound: float, seed: int) -> Decide:
     constraint = EqualizedOdds(difference_bound=bound)
     reduction = ExponentiatedGradient(LogisticRegression(max_iter=1000), constraint, eps=bound, max_iter=MAX_ROUNDS)
     with warnings.catch_warnings():
@@ -54,10 +69,10 @@ def _reduction(rows: Rows, y: Integers, group: Integers, bound: float, seed: int
         for category in (DeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", category)
         reduction.fit(rows, y, sensitive_features=group)
-    return lambda of: _column(reduction.predict(of, random_state=seed))
+    return lambda of, _: np.asarray(reduction.predict(of, random_state=seed), dtype=np.int64)
 
 
-def _thresholds(rows: Rows, y: Integers, group: Integers, groups: Callable[[Rows], Integers], seed: int) -> Representation:
+def _thresholds(rows: Rows, y: Integers, group: Integers, seed: int) -> Decide:
     classifier = LogisticRegression(max_iter=1000).fit(rows, y)
 
     def probability(of: Rows) -> npt.NDArray[np.float64]:
@@ -67,7 +82,11 @@ def _thresholds(rows: Rows, y: Integers, group: Integers, groups: Callable[[Rows
         estimator=_Probability().fit(), constraints="equalized_odds", prefit=True, predict_method="predict_proba"
     )
     optimizer.fit(probability(rows), y, sensitive_features=group)
-    return lambda of: _column(optimizer.predict(probability(of), sensitive_features=groups(of), random_state=seed))
+
+    def decide(of: Rows, groups: Integers) -> Integers:
+        return np.asarray(optimizer.predict(probability(of), sensitive_features=groups, random_state=seed), dtype=np.int64)
+
+    return decide
 
 
 class _Probability(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -79,7 +98,3 @@ class _Probability(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_proba(self, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return np.column_stack([1 - x[:, 0], x[:, 0]])
-
-
-def _column(decisions: npt.ArrayLike) -> Rows:
-    return np.asarray(decisions, dtype=np.float32).reshape(-1, 1)

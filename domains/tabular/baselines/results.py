@@ -9,13 +9,13 @@ import numpy as np
 import torch
 
 from contextssl.adapter import Split
-from contextssl.evaluation.embeddings import FEATURES, EmbeddingBank
+from contextssl.evaluation.embeddings import FEATURES, Cell, EmbeddingBank
 from contextssl.evaluation.probe import Probe
 from contextssl.evaluation.protocols import ReadoutProtocol
 from contextssl.evaluation.readouts import cell_result
 from contextssl.evaluation.results import Result
 from domains.tabular.baselines.adversarial import AdversarialEncoder
-from domains.tabular.baselines.decisions import DECISION_PROBE, decision_makers
+from domains.tabular.baselines.decisions import DECISION_PROBE, Integers, decision_makers
 from domains.tabular.baselines.fixed import PROBES, Baseline, FixedRepresentation, baselines
 from domains.tabular.fairness import GROUP_FAIRNESS, GroupFairness, Predictions
 from domains.tabular.sensitive_table import SensitiveTable
@@ -109,18 +109,16 @@ def _read(adapter: SensitiveTable, baseline: Baseline, fairness: GroupFairness, 
         if found.target.name == fairness.target:
             yield from fairness.results(bank, found)
     if decided:
-        yield from _decisions(bank, fairness)
+        decision = torch.round(bank.features(fairness.readout.split)[:, 0]).cpu().numpy().astype(np.int64)
+        yield from decided_results(bank, FEATURES, fairness, decision)
 
 
-def _decisions(bank: EmbeddingBank, fairness: GroupFairness) -> Iterator[Result]:
-    """Group metrics of decisions that are the representation itself."""
+def decided_results(bank: EmbeddingBank, cell: Cell, fairness: GroupFairness, decision: Integers) -> Iterator[Result]:
+    """Group metrics of decisions [N] on the reported rows, made in a cell."""
     split = fairness.readout.split
     truth = bank.labelled(split).target(fairness.target).values.cpu().numpy()
-    decision = torch.round(bank.features(split)[:, 0]).cpu().numpy().astype(np.int64)
     for row in fairness.metrics(Predictions(truth, decision), fairness.groups(bank)):
-        result = cell_result(
-            bank, FEATURES, GROUP_FAIRNESS, fairness.target, DECISION_PROBE, row.metric, split, row.value, row.floor
-        )
+        result = cell_result(bank, cell, GROUP_FAIRNESS, fairness.target, DECISION_PROBE, row.metric, split, row.value, row.floor)
         yield replace(result, low=row.low, high=row.high)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +18,12 @@ from domains.tabular.mimic.flow import SMALLEST_SHOWN
 from domains.tabular.mimic.folder import find_folder
 from domains.tabular.mimic.generated import generate, truth
 from domains.tabular.mimic.truth import Truth
+from domains.tabular.origin import Source
 from domains.tabular.preprocessing import TableSchema
 from domains.tabular.samplers import Matched, PairSampler
 from domains.tabular.sensitive_table import ActionCode, SensitiveAttribute, SensitiveTable, Target
 
 ARRIVAL_MATCHED = ("age", "admission_type", "admission_location", "insurance", "ethnicity")
-
-
-class Source(StrEnum):
-    """Where the files are from: a copy of MIMIC-III or its demo, or `generated` ones with the same layout."""
-
-    REAL = "real"
-    GENERATED = "generated"
 
 
 class Mimic(SensitiveTable):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from contextssl.adapter import Split
 from contextssl.evaluation.embeddings import EMPTY, FEATURES, Cell, EmbeddingBank
 from contextssl.evaluation.probe import LinearProbe, NearestNeighbours
 from contextssl.evaluation.protocols import ATTRIBUTE_PROBE, STANDARD_PROBES, STRONGEST_PROBE, ReadoutProtocol, strongest_probe
+from contextssl.evaluation.row_intervals import auroc_interval
 from contextssl.evaluation.strong import KernelRidge
 
 MakeBank = Callable[..., EmbeddingBank]
@@ -53,6 +55,26 @@ def test_numbers_are_those_of_scikit_learn_on_the_test_split(make_bank: MakeBank
     majority = np.bincount(y[Split.TRAIN]).argmax()
     assert found["turn", "accuracy"].floor == pytest.approx((y[Split.TEST] == majority).mean())
     assert (found["turn", "balanced_accuracy"].floor, found["turn", "auroc"].floor) == (0.5, 0.5)
+
+
+def test_scores_have_intervals_over_rows_where_every_item_has_one_row(make_bank: MakeBank) -> None:
+    bank = make_bank()
+    protocol = ReadoutProtocol(probes=(LinearProbe(),), cells=(FEATURES, EMPTY))
+    assert all(row.low is None and row.high is None for row in protocol(bank))  # two views of every item
+    labelled = bank.adapter.labelled
+    bank = make_bank()
+    bank.adapter.labelled = lambda split: replace(labelled(split), item=torch.arange(len(labelled(split))))  # type: ignore[method-assign]
+    for row in (rows := list(protocol(bank))):
+        if row.target == "place":
+            assert row.low is None and row.high is None
+        else:
+            assert (
+                row.low is not None and row.high is not None and row.low <= row.value <= row.high and 0 < row.high - row.low < 0.4
+            )
+    (readout,) = replace(protocol, targets=("sign",), cells=(EMPTY,)).readouts(bank)
+    low, high = auroc_interval(readout.target.values, readout.score)
+    found = next(row for row in rows if row.target == "sign" and row.metric == "auroc" and row.control == "empty")
+    assert (found.low, found.high) == pytest.approx((float(low), float(high)))
 
 
 def test_batches_of_cells_do_not_change_numbers(make_bank: MakeBank) -> None:

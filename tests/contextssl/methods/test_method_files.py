@@ -10,7 +10,7 @@ import pytest
 
 FILES = sorted((Path(__file__).resolve().parents[3] / "contextssl" / "methods").glob("*.py"))
 # The project's own methods and their parts; what they are compared with is to be read at a glance.
-LONGER = {"context_ssl", "rehearsal", "context_classifier"}
+LONGER = {"context_ssl", "rehearsal"}
 
 
 def code(source: str) -> list[str]:

@@ -73,6 +73,15 @@ def test_a_full_report_holds_every_part_and_every_figure_it_names(make_run: Make
             assert probe in text
 
 
+def test_the_page_says_of_which_numbers_lower_is_the_better_side(make_run: MakeRun) -> None:
+    markdown = (write_report(make_run(adult_rows(probes=("linear",)), metrics=3)).parent / "report.md").read_text()
+    assert "Of differences between groups lower is fairer." in markdown
+    answer = next(line for line in markdown.splitlines() if "**income**" in line)
+    assert "equalized-odds difference (sex), where lower is fairer, .0" in answer and "accuracy, where" not in answer
+    glossary = markdown.split("## All numbers")[1]
+    assert glossary.count("between groups, lower is fairer") == 4 and "predicted correctly;" in glossary
+
+
 def test_the_page_refers_to_nothing_outside_itself(make_run: MakeRun) -> None:
     page = write_report(make_run(vision_rows((0,)), metrics=3)).read_text()
     links = Links()

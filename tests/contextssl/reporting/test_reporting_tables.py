@@ -8,7 +8,7 @@ import pytest
 from synthetic_results import row
 
 from contextssl.reporting import html_table, markdown_table
-from contextssl.reporting.names import metric_name
+from contextssl.reporting.names import direction, lower_is_better, metric_meaning, metric_name
 from contextssl.reporting.number_format import number, with_bounds, with_margin
 from contextssl.reporting.summary import summary_frame
 from contextssl.reporting.tables import Cell, pivot
@@ -46,6 +46,25 @@ def test_intervals_are_printed_as_half_widths_or_bounds_and_left_out_where_missi
 def test_what_a_metric_leaves_out_stands_apart_from_its_name() -> None:
     found = [metric_name(metric) for metric in ("hit@5", "hit@5(no identity)", "equalized_odds_difference(sex)", "own(sex)")]
     assert found == ["H@5", "H@5 (no identity)", "equalized-odds difference (sex)", "own (sex)"]
+
+
+def test_metrics_of_groups_say_whose_they_are_and_which_way_is_better() -> None:
+    printed = {
+        "calibration_error(sex=Female)": ("calibration error (sex: Female)", "lower is better"),
+        "calibration_error_difference(sex)": ("calibration difference (sex)", "lower is fairer"),
+        "demographic_parity_difference(sex+race)": ("parity difference (sex and race)", "lower is fairer"),
+        "equal_opportunity_difference": ("equal-opportunity difference", "lower is fairer"),
+        "equalized_odds_difference_mean(sex)": ("mean equalized-odds difference (sex)", "lower is fairer"),
+        "true_positive_rate(sex+marital_group=Female+never_married)": (
+            "true-positive rate (sex and marital group: Female and never married)", "",
+        ),
+        "false_positive_rate(sex=Male)": ("false-positive rate (sex: Male)", "lower is better"),
+        "selection_rate(sex=Male)": ("selection rate (sex: Male)", ""),
+        "prediction_error": ("prediction error", "lower is better"),
+        "auroc": ("AUROC", ""),
+    }  # fmt: skip
+    assert {metric: (metric_name(metric), direction(metric)) for metric in printed} == printed
+    assert all(lower_is_better(metric) == bool(direction(metric)) and metric_meaning(metric) for metric in printed)
 
 
 def test_a_pivot_averages_draws_within_seeds_and_seeds_then() -> None:

@@ -19,6 +19,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "no such score": ({"score": ["speed"]}, "table t: 'speed' is named but not described; there are shift, class"),
     "reading": ({"readings": {"shift": {"label": "x"}}}, "t: reading shift: 'protocol' is missing"),
     "no such scale": ({"scales": {"small": CONTENT["scales"]["small"]}}, "table t: 'large' is named but not described; there are small"),
+    "a word": ({"blocks": [{"title": "x", "columns": [], "lines": [{"row": "plain", "published": {"shift": [0.1, "-.5"]}}]}]}, "table t: the published '-.5' is a word, not a number"),
     "line": ({"blocks": [{"title": "x", "columns": [], "lines": [{"row": "plain", "lable": "x"}]}]}, "t: blocks: line: unknown key 'lable'"),
 }  # fmt: skip
 

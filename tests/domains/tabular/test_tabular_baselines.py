@@ -7,13 +7,17 @@ import pytest
 import torch
 
 from contextssl.adapter import Split
+from contextssl.commands.configuration import build, compose_config
+from contextssl.evaluation.cells import CellFilter
+from contextssl.evaluation.embeddings import Cell, EmbeddingBank
+from contextssl.evaluation.probe import Parts
 from contextssl.evaluation.results import Result
 from domains.tabular.adult import Adult
-from domains.tabular.baselines import PROBES, trained_baseline_results
+from domains.tabular.baselines import PROBES, embedded_decision_results, trained_baseline_results
 from domains.tabular.baselines.adversarial import AdversarialEncoder, Criterion, doubt
-from domains.tabular.baselines.decisions import decision_makers
+from domains.tabular.baselines.decisions import decision_makers, fair_classifiers
 from domains.tabular.baselines.fixed import Representation
-from domains.tabular.fairness import GROUP_FAIRNESS
+from domains.tabular.fairness import GROUP_FAIRNESS, GroupFairness
 
 QUICK = [AdversarialEncoder(weight=weight, num_steps=500, learning_rate=4e-3, batch_size=128) for weight in (0.0, 4.0)]
 Makers = dict[str, Representation]
@@ -65,6 +69,30 @@ def test_decisions_keep_to_their_bounds_on_the_rows_they_were_fitted_on(census: 
         gaps[name] = max(abs(a - b) for a, b in rates)
         assert (decide(table.values)[:, 0] == decision).all(), "the same row is decided alike when asked again"
     assert max(gaps["exponentiated-gradient-0.02"], gaps["threshold-optimizer"]) < 0.08  # decisions are draws
+
+
+def test_decisions_from_embeddings_are_made_in_each_context(census: Adult) -> None:
+    torch.manual_seed(0)
+    config = compose_config(["experiment=adult_sex", "domain.source=generated"])
+    method = build(config.method)(census.build_encoder(), census.actions).eval()
+    bank = EmbeddingBank(method, census, context_lengths=(0, 14), context_draws=1, training_seed=5)
+    fairness = GroupFairness(num_resamples=20)
+    cells = CellFilter(environments=("none", "sex"), controls=("true",), lengths=(14,))
+    found = list(embedded_decision_results(bank, fairness, cells, seed=3))
+    rows = {(row.environment, row.method, row.target, row.probe, row.metric): row for row in found}
+    assert len(rows) == len(found) and {(row.context_length, row.control, row.seed) for row in found} == {(14, "true", 5)}
+    truth, sex = (census.labelled(Split.TEST).target(name).values.numpy() for name in ("income", "sex"))
+    told = Cell("sex", "true", 14, 0)
+    parts = Parts(*(bank.embeddings(told, split)[None] for split in Split)).standardised
+    train = {name: census.labelled(Split.TRAIN).target(name).values.numpy() for name in ("income", "sex")}
+    makers = fair_classifiers(parts.fit[0].numpy(), train["income"], train["sex"], 3)
+    for name, decide in makers.items():
+        decision = decide(parts.report[0].numpy(), sex)
+        score = rows["sex", f"context_ssl+{name}", "income", "decision", "accuracy"].value
+        assert score == pytest.approx((decision == truth).mean())
+        rates = [decision[sex == group].mean() for group in (0, 1)]
+        leak = rows["sex", f"context_ssl+{name}", "sex", "linear-standardised", "auroc"]
+        assert leak.value == pytest.approx(0.5 + abs(rates[1] - rates[0]) / 2) and leak.low is not None
 
 
 def test_groups_and_classes_are_weighed_alike() -> None:

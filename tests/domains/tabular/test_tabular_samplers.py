@@ -167,6 +167,29 @@ def test_proxies_are_swapped_jointly_from_one_donor_of_the_other_sex(table: Tabl
     assert all(row.tobytes() in present for row in np.ascontiguousarray(pairs.y[:, outputs]))
 
 
+def test_proxies_of_two_attributes_come_from_one_donor_with_the_values_of_both(two: Table) -> None:
+    fitted = ProxySwap(threshold=0.002, corruption=0).fit(two)
+    assert set(fitted.proxies[0]) & set(fitted.proxies[1]), "a column is a proxy of both"
+    pairs = fitted.draw(some_rows(two), np.random.default_rng(1))
+    flipped = pairs.sensitive_x != pairs.sensitive_y
+    outputs = np.arange(two.values.shape[1])
+    for change in ((True, False), (False, True), (True, True)):
+        names = {name for own, says in zip(fitted.proxies, change, strict=True) if says for name in own} | set(
+            two.sensitive_names
+        )
+        columns = np.concatenate([outputs[two.blocks[name]] for name in sorted(names)])
+        present = {row.tobytes() for row in np.ascontiguousarray(two.values[:, columns])}
+        drawn = np.ascontiguousarray(pairs.y[(flipped == change).all(1)][:, columns])
+        assert len(drawn) > 500 and all(row.tobytes() in present for row in drawn)
+
+
+def test_proxy_swap_needs_every_combination_of_values(two: Table) -> None:
+    sensitive = two.sensitive.copy()
+    sensitive[sensitive[:, 0] == 0, 1] = 1
+    with pytest.raises(ValueError, match=r"none has \['sex', 'race'\] = \[0, 0\]; give more rows"):
+        ProxySwap().fit(Table(two.values, two.blocks, sensitive, two.sensitive_names, two.frame))
+
+
 def test_proxy_swap_needs_both_values(table: Table) -> None:
     men = Table(table.values, table.blocks, np.ones_like(table.sensitive), table.sensitive_names, table.frame)
     with pytest.raises(ValueError, match="'sex' has one value only"):
