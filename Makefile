@@ -1,7 +1,7 @@
 # make demo       the main experiment, from data to report
 # make test       all tests that this machine can run      make test-fast  without the slow ones
 # make lint       ruff and mypy                            make format     ruff
-# make bench      speed of the parts                       make env        only the environment
+# make bench      speed of the parts, 10 min               make env        only the environment
 #
 # The environment is .venv, made once by PYTHON (3.11 to 3.13).
 
@@ -36,7 +36,7 @@ format: .venv/ready
 	@.venv/bin/ruff check --fix .
 
 bench: .venv/ready
-	@.venv/bin/python benchmarks/step.py
+	@.venv/bin/python benchmarks/speed.py
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

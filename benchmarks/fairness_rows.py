@@ -103,7 +103,7 @@ def baseline_places(study: StudySet, numbers: Numbers) -> list[tuple[str, Place]
 def decided_places(study: StudySet, numbers: Numbers) -> list[tuple[str, Place]]:
     """Label and place of fairlearn's classifiers on our embeddings, after the longest contexts."""
     found = [p for p in numbers.places if p.experiment == study.experiment and p.method.startswith(f"{OURS}+")]
-    return [(f"{label(p.method.removeprefix(f'{OURS}+'))}, on {environment_name(p.environment)}", p) for p in found]
+    return [(f"{label(p.method.removeprefix(f'{OURS}+'))} on ours, {environment_name(p.environment)}", p) for p in found]
 
 
 _LABELS = {

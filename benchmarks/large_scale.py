@@ -1,11 +1,12 @@
 """What docs/large_scale.md counts with: packing, JPEG, reading pairs from one file and from shards, memory, index.
 
-    nice -n 19 python benchmarks/large_scale.py                        3 minutes, 5 GB of disk beside --folder
-    python benchmarks/large_scale.py --shards 64 --folder /mnt/nvme    more data, on the disk that training will read
+    nice -n 19 python benchmarks/large_scale.py                        minutes, 2 GB of disk beside --folder
+    python benchmarks/large_scale.py --shards 64 --folder <folder>     more data, on the disk that training will read
 
-Everything is per core: rates are views per second of processor time of one process, so a busy machine changes them little;
-reads from the disk are per second of the clock. Ways of reading take turns and medians are reported. Views that are only
-read are noise, which reads like any other; those that are decoded are rendered at 256 pixels, as those of 3DIEBench are.
+Rates are views per second of processor time of one process, that is per core, so that a busy machine changes them little.
+How fast a disk is depends on the disk: what is measured is how many bytes are asked of it for a view that is not in memory.
+Ways of reading take turns and medians are reported. Views that are only read are noise, which reads like any other; those
+that are decoded are rendered at 256 pixels, the size of those of 3DIEBench.
 """
 
 from __future__ import annotations
@@ -18,20 +19,22 @@ import os
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from contextssl.adapters.items import as_float
 from contextssl.files import write_text
 from contextssl.run import describe_environment
-from contextssl.seeding import generator
 from domains.vision.epochs import BlockSequences, EpochSequences
 from domains.vision.image_folder import pack_folder
 from domains.vision.packing import PackItem, pack
@@ -41,16 +44,29 @@ from domains.vision.sharded_packing import pack_shards
 from domains.vision.view_store import Bytes, Floats, ViewStore
 
 RESULTS = Path(__file__).parent / "results/large_scale.json"
-NUM_VIEWS, LATENT_DIM, ITEMS_PER_SHARD, WINDOW, NUM_PAIRS = 20, 7, 64, 4, 256
-SOURCE_SIDE, SIDE, QUALITIES = 256, 128, (75, 95)
+NUM_VIEWS, LATENT_DIM, ITEMS_PER_SHARD, WINDOW, NUM_PAIRS, NUM_TRANSITIONS = 20, 7, 64, 4, 256, 64
+SOURCE_SIDE, SIDE, QUALITY = 256, 128, 95
+WAYS = {
+    "one_file": "one file",
+    "shards_all_mapped": "shards in any order, all 16 mapped",
+    "shards_few_mapped": "shards in any order, 8 mapped",
+    "shards_window": "windows of 4 shards",
+}
+READ = ("views_per_second_from_memory", "bytes_from_disk_per_view", "mapped_megabytes_after_an_epoch")
 PLANNED_SHARDS, PLANNED_PER_SHARD = 5_000, 1_000
 
 
-def seconds_of(work: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
-    """Seconds of processor time that it takes this process, user and system, or of another clock."""
-    start = clock()
+def seconds_of(work: Callable[[], object]) -> float:
+    """Seconds of processor time that it takes this process, user and system."""
+    start = time.process_time()
     work()
-    return clock() - start
+    return time.process_time() - start
+
+
+def bytes_from_disk() -> int:
+    """What this process has made the system read from disks so far."""
+    (line,) = (line for line in Path("/proc/self/io").read_text().splitlines() if line.startswith("read_bytes"))
+    return int(line.split(":")[1])
 
 
 def resident() -> dict[str, int]:
@@ -90,22 +106,21 @@ def measure_packing(folder: Path, objects: int) -> dict[str, object]:
         name: seconds_of(partial(pack_folder, folder / "jpeg", folder / name, size=SIDE, **more)) for name, more in ways.items()
     }
     store = ViewStore.open(folder / "one_file")
-    jpegs = {quality: [encoded(view, quality) for view in store.views(torch.arange(num_views))] for quality in QUALITIES}
-    decode = {q: median(seconds_of(lambda q=q: [decoded(one) for one in jpegs[q]]) for _ in range(3)) for q in QUALITIES}
+    jpegs = [encoded(view) for view in store.views(torch.arange(num_views))]
+    decoding = median(seconds_of(lambda: [decoded(one) for one in jpegs]) for _ in range(3))
     return {
         "views": num_views,
         "source_jpeg_bytes": round(sum(path.stat().st_size for path in (folder / "jpeg").glob("*/*/*.jpg")) / num_views),
         "views_per_second": {name: round(num_views / seconds, 1) for name, seconds in spent.items()},
         "raw_bytes": 3 * SIDE * SIDE,
-        "jpeg_bytes": {quality: round(sum(map(len, jpegs[quality])) / num_views) for quality in QUALITIES},
-        "jpeg_decoded_per_second": {quality: round(num_views / decode[quality], 1) for quality in QUALITIES},
+        "jpeg_bytes": round(sum(map(len, jpegs)) / num_views),
+        "jpeg_decoded_per_second": round(num_views / decoding, 1),
     }
 
 
-def encoded(view: Tensor, quality: int) -> bytes:
+def encoded(view: Tensor) -> bytes:
     """A view [3, H, W] as JPEG."""
-    content = io.BytesIO()
-    Image.fromarray(view.permute(1, 2, 0).numpy()).save(content, "JPEG", quality=quality)
+    Image.fromarray(view.permute(1, 2, 0).numpy()).save(content := io.BytesIO(), "JPEG", quality=QUALITY)
     return content.getvalue()
 
 
@@ -114,27 +129,19 @@ def decoded(content: bytes) -> Bytes:
     return np.ascontiguousarray(np.asarray(Image.open(io.BytesIO(content))).transpose(2, 0, 1))
 
 
-@dataclass(frozen=True)
-class Way:
-    """A way of reading pairs: which store, how many shards at a time, how many of them mapped."""
+def reader(path: Path, window: int | None, max_open: int) -> Callable[[int], Tensor]:
+    """From the number of a batch to the views of its pairs, uint8 [2 NUM_PAIRS, 3, H, W]."""
+    store = ViewStore.open(path, max_open)
+    pool = torch.arange(len(store))
 
-    path: Path
-    window: int | None
-    max_open: int
+    def draw(items: Tensor, draws: torch.Generator) -> Tensor:
+        first = torch.randint(NUM_VIEWS, (len(items),), generator=draws)
+        second = (first + 1 + torch.randint(NUM_VIEWS - 1, (len(items),), generator=draws)) % NUM_VIEWS
+        return store.views(torch.cat([store.first_row[items] + first, store.first_row[items] + second]))
 
-    def open(self) -> Callable[[int], Tensor]:
-        """From the number of a batch to the views of its pairs, uint8 [2 NUM_PAIRS, 3, H, W]."""
-        store = ViewStore.open(self.path, self.max_open)
-        pool = torch.arange(len(store))
-
-        def draw(items: Tensor, draws: torch.Generator) -> Tensor:
-            first = torch.randint(NUM_VIEWS, (len(items),), generator=draws)
-            second = (first + 1 + torch.randint(NUM_VIEWS - 1, (len(items),), generator=draws)) % NUM_VIEWS
-            return store.views(torch.cat([store.first_row[items] + first, store.first_row[items] + second]))
-
-        whole = EpochSequences(pool, draw, NUM_PAIRS, 0)  # type: ignore[arg-type]
-        blocks = BlockSequences(pool, draw, NUM_PAIRS, 0, store.shard_ends, self.window or 1)  # type: ignore[arg-type]
-        return (whole if self.window is None else blocks).__getitem__  # type: ignore[return-value]
+    whole = EpochSequences(pool, draw, NUM_PAIRS, 0)  # type: ignore[arg-type]
+    blocks = BlockSequences(pool, draw, NUM_PAIRS, 0, store.shard_ends, window or 1)  # type: ignore[arg-type]
+    return (whole if window is None else blocks).__getitem__  # type: ignore[return-value]
 
 
 def measure_reading(folder: Path, num_shards: int, repetitions: int) -> dict[str, object]:
@@ -142,41 +149,40 @@ def measure_reading(folder: Path, num_shards: int, repetitions: int) -> dict[str
     items = [PackItem(f"item/{number}", "item", "train", NUM_VIEWS) for number in range(num_shards * ITEMS_PER_SHARD)]
     noise = Noise.of(NUM_VIEWS, SIDE)
     written = {"image_shape": (3, SIDE, SIDE), "latent_dim": LATENT_DIM, "settings": {}}
-    spent = [seconds_of(partial(pack, folder / "one", items, noise, **written), clock) for clock in (time.process_time,)]
+    spent = seconds_of(partial(pack, folder / "one", items, noise, **written))
     pack_shards(folder / "many", items, noise, items_per_shard=ITEMS_PER_SHARD, **written)
-    ways = {
-        "one_file": Way(folder / "one", None, 1),
-        "shards_all_mapped": Way(folder / "many", None, num_shards),
-        "shards_few_mapped": Way(folder / "many", None, 2 * WINDOW),
-        "shards_window": Way(folder / "many", WINDOW, 2 * WINDOW),
-    }
+    one, many = folder / "one", folder / "many"
+    settings = ((one, None, 1), (many, None, num_shards), (many, None, 2 * WINDOW), (many, WINDOW, 2 * WINDOW))
+    ways = dict(zip(WAYS, settings, strict=True))
+    of_a_sequence = torch.from_numpy(noise.views[:1]).repeat(NUM_TRANSITIONS, 1, 1, 1)
+    floats = median(seconds_of(partial(as_float, of_a_sequence)) for _ in range(15))
     num_batches = max(1, len(items) // NUM_PAIRS)
-    warm, cold, memory = ({name: list[float]() for name in ways} for _ in range(3))
+    rate, disk, mapped = ({name: list[float]() for name in ways} for _ in range(3))
     before = resident()
     for repetition in range(repetitions + 1):
-        for name, way in ways.items():
-            numbers = range(repetition * num_batches, (repetition + 1) * num_batches)
-            for rates, clock in ((cold, time.perf_counter), (warm, time.process_time)):
-                if clock is time.perf_counter:
-                    forget(way.path)
-                read = way.open()
-                seconds = seconds_of(lambda read=read, numbers=numbers: [read(number) for number in numbers], clock)
+        for name, setting in ways.items():
+            forget(setting[0])
+            for found in (disk, rate):  # first nothing is in memory, then all that is read
+                read, at_first = reader(*setting), bytes_from_disk()
+                seconds = seconds_of(
+                    partial(deque, map(read, range(repetition * num_batches, (repetition + 1) * num_batches)), 0)
+                )
+                num_views = 2 * NUM_PAIRS * num_batches
                 if repetition:  # the first one warms up
-                    rates[name].append(2 * NUM_PAIRS * num_batches / seconds)
-                    memory[name].append(resident()["mapped"] - before["mapped"])
+                    found[name].append(num_views / seconds if found is rate else (bytes_from_disk() - at_first) / num_views)
+                    mapped[name].append(resident()["mapped"] - before["mapped"])
                 del read
-                gc.collect()
+                gc.collect()  # unmaps the files
     return {
         "views": len(items) * NUM_VIEWS,
         "megabytes": round(len(items) * NUM_VIEWS * 3 * SIDE * SIDE / 1e6),
         "shards": num_shards,
-        "window": WINDOW,
-        "repetitions": repetitions,
-        "views_per_second_packed_without_decoding": round(len(items) * NUM_VIEWS / spent[0], 1),
-        "views_per_second_from_memory": {name: round(median(rates), 1) for name, rates in warm.items()},
-        "views_per_second_from_disk": {name: round(median(rates), 1) for name, rates in cold.items()},
-        "mapped_megabytes_after_an_epoch": {name: median(found) for name, found in memory.items()},
+        "packed_per_second_without_decoding": round(len(items) * NUM_VIEWS / spent, 1),
+        "views_per_second_from_memory": {name: round(median(rates), 1) for name, rates in rate.items()},
+        "bytes_from_disk_per_view": {name: round(median(found)) for name, found in disk.items()},
+        "mapped_megabytes_after_an_epoch": {name: max(found) for name, found in mapped.items()},
         "own_megabytes_grown": resident()["own"] - before["own"],
+        "views_per_second_made_floats": round(NUM_TRANSITIONS / floats, 1),
     }
 
 
@@ -198,20 +204,24 @@ def measure_index(folder: Path, num_items: int) -> dict[str, object]:
     spent = seconds_of(partial(pack_shards, folder / "index", items, Noise.of(1, 2), items_per_shard=num_items // 8, **written))
     opened = median(seconds_of(partial(ViewStore.open, folder / "index")) for _ in range(5))
     store = ViewStore.open(folder / "index")
-    named = seconds_of(lambda: store.items)
+    before = resident()["own"]
+    held = list[object]()
+    named = seconds_of(lambda: held.extend(store.items))
+    held_megabytes = resident()["own"] - before
     sizes = {name: sum(path.stat().st_size for path in (folder / "index").rglob(name)) for name in ("items.json", "index.npy")}
     return {
         "items": num_items,
         "microseconds_to_pack": round(1e6 * spent / num_items, 1),
         "milliseconds_to_open_8_shards": round(1e3 * opened, 2),
         "microseconds_to_read_a_name": round(1e6 * named / num_items, 2),
+        "bytes_of_a_name_in_memory": round(1e6 * held_megabytes / num_items),
         "bytes_of_items_json": round(sizes["items.json"] / num_items),
         "bytes_of_index": round(sizes["index.npy"] / num_items),
     }
 
 
 def measure_order() -> dict[str, object]:
-    """Finding the items of sequences among 5 million items in 5,000 shards: seconds for the first, and for each of the next."""
+    """Finding the items of sequences among 5 million in 5,000 shards: milliseconds for the first, and for each of the next."""
     pool = torch.arange(PLANNED_SHARDS * PLANNED_PER_SHARD)
     ends = torch.arange(1, PLANNED_SHARDS + 1) * PLANNED_PER_SHARD
     both = {
@@ -220,13 +230,36 @@ def measure_order() -> dict[str, object]:
     }
     first = {name: seconds_of(partial(sequences.places, 0)) for name, sequences in both.items()}
     next_ones = {name: seconds_of(lambda s=s: [s.places(index) for index in range(1, 201)]) / 200 for name, s in both.items()}
-    draws = seconds_of(lambda: [generator(0, f"views/{index}") for index in range(200)]) / 200
     return {
         "pairs": NUM_PAIRS,
         "milliseconds_for_the_first": {name: round(1e3 * spent, 2) for name, spent in first.items()},
         "milliseconds_for_each_of_the_next": {name: round(1e3 * spent, 3) for name, spent in next_ones.items()},
-        "milliseconds_to_seed": round(1e3 * draws, 3),
     }
+
+
+def table(record: dict[str, Any]) -> str:
+    """What was measured, as the table of docs/large_scale.md."""
+    packing, reading, index, order = (record[part] for part in ("packing", "reading", "index", "order"))
+    packed, rate, disk, mapped = (packing["views_per_second"], *(reading[name] for name in READ))
+    first, later = order["milliseconds_for_the_first"], order["milliseconds_for_each_of_the_next"]
+    ways = "\n".join(
+        f"| pairs from {words} | {rate[way]:,.0f} views/s from memory; {disk[way]:,} bytes a view from disk; {mapped[way]:,} MB mapped |"
+        for way, words in WAYS.items()
+    )
+    return f"""| of one core | measured |
+|---|---|
+| JPEG of 256 pixels into raw views of 128 | {packed["one_file"]:,.0f} views/s, in shards {packed["shards"]:,.0f} |
+| raw views into a store | {reading["packed_per_second_without_decoding"]:,.0f} views/s |
+| a raw view of 128 pixels | {packing["raw_bytes"]:,} bytes |
+| as JPEG of quality {QUALITY}, rendered objects | {packing["jpeg_bytes"]:,} bytes, {packing["jpeg_decoded_per_second"]:,.0f} decoded/s |
+{ways}
+| bytes to float32 fractions | {reading["views_per_second_made_floats"]:,.0f} views/s |
+| own memory grown by, all ways together | {reading["own_megabytes_grown"]} MB |
+| index of an item | {index["bytes_of_index"]} bytes mapped, {index["bytes_of_items_json"]} on disk |
+| names, where they are asked for | {index["microseconds_to_read_a_name"]} us and {index["bytes_of_a_name_in_memory"]} bytes an item |
+| packing an item of 12 bytes | {index["microseconds_to_pack"]} us |
+| order of an epoch of 5 million items | {first["all"]} ms |
+| order of a window of 8,000, then of 256 pairs in it | {first["window"]} ms, {later["window"]} ms |"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -234,9 +267,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=int, default=4, help="rendered objects of each of 8 categories")
-    parser.add_argument("--shards", type=int, default=24, help="of 63 MB, for the reads")
+    parser.add_argument("--shards", type=int, default=16, help="of 63 MB, for the reads")
     parser.add_argument("--items", type=int, default=20_000, help="of the index")
-    parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument(
         "--folder", type=Path, default=None, help="where the data are made and deleted; the system's own when not given"
     )
@@ -252,12 +285,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "index": measure_index(folder, options.items),
             "order": measure_order(),
         }
-    for part, found in results.items():
-        print(f"{part}: {found}", flush=True)
+    print(table(results))
     record = {
         "environment": describe_environment(["python", "benchmarks/large_scale.py", *words]),
         "load_average": load,
-        "note": "views per second of one process's processor time; from the disk, of the clock; medians of interleaved repetitions",
+        "note": "views per second of one process's processor time; medians of interleaved repetitions",
         **results,
     }
     write_text(options.out, json.dumps(record, indent=1) + "\n")

@@ -66,7 +66,7 @@ def full(device: str, threads: int, compile: bool) -> Scale:
         queries.Sizes(device=device, threads=threads),
         evaluation.Sizes(device=device),
         transforms.Sizes(device=device),
-        {"steps": 90, "peers": 90, "queries": 60, "evaluation": 45, "transforms": 30, "scaling": 60},
+        {"steps": 60, "peers": 60, "queries": 40, "evaluation": 40, "transforms": 30, "scaling": 60},
     )
 
 
@@ -78,7 +78,7 @@ def quick(device: str, threads: int, compile: bool) -> Scale:
         for name, queried in queries.METHODS.items()
     }
     return Scale(
-        steps.Sizes(settings, 8, scaled_images=32, lengths=(8, 16), widths=(64,), batches=(16,), batch_transitions=4),
+        steps.Sizes(settings, 8, 32, (8,), (64,), (16,), batch_transitions=4, reference=small["reference"].overrides),
         queries.Sizes(small, (2, 14), small["reference"], (1, 16), device, threads),
         evaluation.Sizes(16, 4, 16, (16,), device),
         transforms.Sizes((16,), 16, 4, device),

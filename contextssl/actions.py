@@ -52,7 +52,7 @@ class Group:
             return torch.cat([latent, angle.cos(), angle.sin()], dim=-1)
         if self.kind is Kind.QUATERNION:
             products = latent.unsqueeze(-1) * latent.unsqueeze(-2)
-            rows, columns = torch.triu_indices(4, 4)
+            rows, columns = torch.triu_indices(4, 4, device=latent.device)
             return torch.cat([latent, products[..., rows, columns]], dim=-1)
         return latent
 

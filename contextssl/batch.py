@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from contextssl.transfer import send
+
 
 @dataclass(frozen=True, slots=True)
 class Transitions:
@@ -73,7 +75,7 @@ class Transitions:
     def to(self, device: torch.device | str) -> Transitions:
         """The same transitions on another device."""
         state, action, next_state, latent = (
-            part.to(device, non_blocking=True) for part in (self.state, self.action, self.next_state, self.latent)
+            send(part, device) for part in (self.state, self.action, self.next_state, self.latent)
         )
         return Transitions(state, action, next_state, latent)
 

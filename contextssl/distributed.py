@@ -8,7 +8,7 @@ Random draws are made for the rows of all processes, by each from the same gener
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -38,7 +38,7 @@ def own(rows: Rows) -> Rows:
 
 def total(value: Tensor) -> Tensor:
     """The sum of a value over all processes, a constant to autograd."""
-    return value if num_processes() == 1 else _all_reduced(value.detach())
+    return value if num_processes() == 1 else _summed_constant(value.detach())
 
 
 def average(value: Tensor) -> Tensor:
@@ -55,8 +55,10 @@ def reaching_others() -> Iterator[None]:
     """Around whatever needs all processes: ProcessLost when one does not answer."""
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:  # gloo has no class of its own for broken connections
-        raise ProcessLost(f"lost contact with another process ({str(error).splitlines()[0]})") from error
+        raise ProcessLost("contact is lost") from error
 
 
 def gather(rows: Tensor) -> Tensor:
@@ -64,8 +66,7 @@ def gather(rows: Tensor) -> Tensor:
 
     The rows themselves when there is one process. N must be the same in all of them.
     """
-    gathered: Tensor = rows if num_processes() == 1 else _Gather.apply(rows)
-    return gathered
+    return rows if num_processes() == 1 else _gathered(rows)
 
 
 class _Gather(torch.autograd.Function):
@@ -98,6 +99,12 @@ def _all_reduced(value: Tensor) -> Tensor:
     return result
 
 
+# torch.compile does not look into what processes do together: its graphs end there and begin again.
+_gathered: Callable[[Tensor], Tensor] = torch.compiler.disable(lambda rows: _Gather.apply(rows))
+_summed: Callable[[Tensor], Tensor] = torch.compiler.disable(lambda value: _Sum.apply(value))
+_summed_constant: Callable[[Tensor], Tensor] = torch.compiler.disable(_all_reduced)
+
+
 class _Synchronised(_BatchNorm):
     """Batch normalisation over the rows of all processes; torch's own refuses tensors on the CPU."""
 
@@ -109,9 +116,9 @@ class _Synchronised(_BatchNorm):
         exact = x if x.dtype == torch.float64 else x.float()
         count = num_processes() * x.numel() // x.shape[1]
         # Two passes: the mean of squares less the square of the mean loses digits.
-        mean: Tensor = _Sum.apply(exact.sum(axes)) / count
+        mean = _summed(exact.sum(axes)) / count
         centred = exact - mean.view(columns)
-        variance: Tensor = _Sum.apply(centred.square().sum(axes)) / count
+        variance = _summed(centred.square().sum(axes)) / count
         self._remember(mean.detach(), variance.detach() * count / (count - 1))
         normal = centred * (variance + self.eps).rsqrt().view(columns)
         if self.affine:

@@ -15,6 +15,8 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.distributed_c10d import Store
+from torch.distributed.rendezvous import rendezvous
 
 from contextssl.distributed import ProcessLost, average, num_processes, rank, reaching_others
 
@@ -58,11 +60,11 @@ def process_group(device: str) -> Iterator[None]:
     if size == 1:
         yield
         return
-    on_cuda = _take_device(device)
+    on_cuda, timeout = _take_device(device), _timeout()
     with reaching_others():
-        store, *_ = next(distributed.rendezvous("env://", timeout=_timeout()))
+        store, *_ = next(rendezvous("env://", timeout=timeout))
         backend = "cpu:gloo,cuda:nccl" if on_cuda else "gloo"
-        distributed.init_process_group(backend, store=store, rank=number, world_size=size, timeout=_timeout())
+        distributed.init_process_group(backend, store=store, rank=number, world_size=size, timeout=timeout)
     try:
         yield
         highest(0)  # nobody leaves while another still needs it
@@ -70,16 +72,17 @@ def process_group(device: str) -> Iterator[None]:
         distributed.destroy_process_group()
         raise
     except Exception as error:
-        first = store.add("told", 1) == 1
-        if isinstance(error, ProcessLost):
+        with reaching_others():  # through the launcher, which may be gone too
+            first = store.add("told", 1) == 1
             store.set(f"lives/{number}", "")
+        if isinstance(error, ProcessLost) and distributed.group.WORLD is not None:
             # Without this, those that wait for this process in turn would not notice before their time is up.
             distributed.group.WORLD.abort()
         if not first:
             time.sleep(2)  # launchers stop all processes when one ends: the one that tells goes first
             raise SystemExit(1) from error
         if isinstance(error, ProcessLost):
-            raise ProcessLost(f"{_who_is_lost(store, size)}; {error}") from error
+            raise ProcessLost(f"{_who_is_lost(store, size)}: {error}") from error
         raise
     distributed.destroy_process_group()
 
@@ -145,10 +148,9 @@ def _buckets(parameters: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]
 
 def _timeout() -> timedelta:
     given = os.environ.get(TIMEOUT, "600")
-    try:
-        return timedelta(seconds=float(given))
-    except ValueError as error:
-        raise ValueError(f"{TIMEOUT}: expected a number of seconds, found {given!r}") from error
+    if not given.isdecimal() or int(given) == 0:
+        raise ValueError(f"{TIMEOUT}: expected a number of seconds, found {given!r}")
+    return timedelta(seconds=int(given))
 
 
 def _take_device(device: str) -> bool:
@@ -167,7 +169,7 @@ def _take_device(device: str) -> bool:
     return True
 
 
-def _who_is_lost(store: distributed.Store, size: int) -> str:
+def _who_is_lost(store: Store, size: int) -> str:
     """Who does not say within a few seconds that it lives."""
     silent, end = list(range(size)), time.monotonic() + LAST_WORD
     while silent and time.monotonic() < end:
@@ -175,4 +177,4 @@ def _who_is_lost(store: distributed.Store, size: int) -> str:
         time.sleep(0.1)
     if not silent:
         return f"the {size} processes live, but no longer reach each other"
-    return f"rank {', '.join(map(str, silent))} of {size} does not answer: killed, out of memory, or hanging"
+    return f"rank {', '.join(map(str, silent))} of {size} does not answer (killed, out of memory, or hanging)"

@@ -175,7 +175,8 @@ class Recorder:
             with self.progress:
                 yield self
         except ProcessLost as lost:
-            before[signal.SIGTERM] = signal.SIG_IGN  # the launcher will end what is left, but first we say why
+            if numbers:
+                before[signal.SIGTERM] = signal.SIG_IGN  # the launcher will end what is left, but first we say why
             kept = complete_checkpoints(self.run.checkpoints)
             newest = f"go on from {kept[-1].name}" if kept else "begin again"
             raise ProcessLost(f"{lost}; to {newest}, with as many processes as you like: {self._command}") from lost

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+import torch
+from torch import Tensor
+
 
 def warmup_cosine(step: int, *, num_steps: int, warmup_steps: int = 0, final_fraction: float = 0.0) -> float:
     """The fraction of the base learning rate used for step 0..num_steps-1.
@@ -17,10 +20,10 @@ def warmup_cosine(step: int, *, num_steps: int, warmup_steps: int = 0, final_fra
     return final_fraction + (1 - final_fraction) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def cosine_momentum(step: int, *, num_steps: int, start: float) -> float:
-    """The momentum of a moving average at step 0..num_steps: from `start` up to 1 along half a cosine, then 1.
+def cosine_momentum(step: Tensor, *, num_steps: int, start: float) -> Tensor:
+    """The momentum [] of a moving average at step [] 0..num_steps: from `start` up to 1 along half a cosine, then 1.
 
-    Grill et al. 2020 (BYOL), Section 3.2.
+    Grill et al. 2020 (BYOL), Section 3.2. Where the step is counted on a device, the momentum is known there too.
     """
-    progress = min(1.0, step / num_steps)
-    return 1 - (1 - start) * 0.5 * (1 + math.cos(math.pi * progress))
+    progress = (step.double() / num_steps).clamp_max(1.0)
+    return 1 - (1 - start) * 0.5 * (1 + torch.cos(math.pi * progress))

@@ -7,7 +7,6 @@ the sequences s*B .. s*B+B-1, so that the step is also the sampler's position an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -17,11 +16,14 @@ from torch.optim import Optimizer
 from contextssl.adapter import Sequences
 from contextssl.batch import Transitions, stack
 from contextssl.distributed import num_processes, own
+from contextssl.loading import one_ahead
 from contextssl.method import Method
+from contextssl.models.recompute import blocks, recompute_activations
 from contextssl.processes import average_gradients, average_terms
 from contextssl.schedule import warmup_cosine
 
 OnStep = Callable[[int, dict[str, Tensor]], None]
+COMPILE_MODES = (False, "default", "reduce-overhead")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,9 @@ class Plan:
             one large batch as far as the loss treats sequences separately; a loss that compares sequences sees fewer.
             A part, too, is divided among the processes, so that their number changes nothing.
         precision: `float32`, or `bfloat16` for autocast around the loss.
-        compile: whether the method's modules go through torch.compile.
+        compile: False, or the mode in which torch.compile treats the method's modules: `default` or `reduce-overhead`.
+        activation_checkpointing: whether blocks of encoder and transformer compute their activations again in backward
+            instead of keeping them: less memory, about a third more time (`recompute_activations`).
         channels_last: whether the encoder's image tensors are laid out channels last.
         num_batches: reuse the first so many batches for ever; None for fresh data at every step.
 
@@ -56,7 +60,8 @@ class Plan:
     max_gradient_norm: float | None = None
     num_micro_batches: int = 1
     precision: str = "float32"
-    compile: bool = False
+    compile: str | bool = False
+    activation_checkpointing: bool = False
     channels_last: bool = False
     num_batches: int | None = None
 
@@ -71,6 +76,13 @@ class Plan:
             raise ValueError(f"train.warmup_steps: expected 0..{self.num_steps} (num_steps), found {self.warmup_steps}")
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"train.precision: expected float32 or bfloat16, found {self.precision!r}")
+        if self.compile not in COMPILE_MODES:
+            raise ValueError(f"train.compile: expected false, default or reduce-overhead, found {self.compile!r}")
+        if self.compile and self.activation_checkpointing:
+            raise ValueError(
+                "train.compile and train.activation_checkpointing do not go together: compiled blocks choose what they keep; "
+                "set one of them"
+            )
 
 
 class TrainingState:
@@ -133,10 +145,10 @@ def fit(state: TrainingState, sequences: Sequences, plan: Plan, on_step: OnStep)
             f"train.batch_size {plan.batch_size}, of all processes together, does not divide among {num_processes()} of them in "
             f"{plan.num_micro_batches} micro-batches"
         )
-    _prepare(state.method, plan)
+    prepare(state.method, plan)
     state.method.train()
-    for micro_batches in _batches(sequences, plan, state.step):
-        terms = train_step(state, micro_batches, plan)
+    for batches in _batches(sequences, plan, state.step, state.device):
+        terms = train_step(state, batches, plan)
         on_step(state.step, terms)
 
 
@@ -152,27 +164,27 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def _prepare(method: Method, plan: Plan) -> None:
+def prepare(method: Method, plan: Plan) -> None:
+    """Lay out, checkpoint and compile the method's modules as the plan says; once, before the first step."""
     if plan.channels_last:
         method.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if plan.activation_checkpointing:
+        whole = [] if any(blocks(method.encoder)) else [method.encoder]
+        for block in [*whole, *(block for part in method.children() for block in blocks(part))]:
+            recompute_activations(block)
     if plan.compile:
         for module in method.children():
-            module.compile()  # in place: the names in the state dict stay as they are
+            module.compile(mode=str(plan.compile))  # in place: the names in the state dict stay as they are
 
 
-def _batches(sequences: Sequences, plan: Plan, start: int) -> Iterator[list[Transitions]]:
-    """The micro-batches of each step from `start` on; the next step's are made while this one trains."""
+def micro_batches(sequences: Sequences, plan: Plan, step: int) -> list[Transitions]:
+    """The micro-batches of a step; of several processes, this one's part of each."""
     size = plan.batch_size // plan.num_micro_batches
+    first = (step % plan.num_batches if plan.num_batches else step) * plan.batch_size
+    starts = range(first, first + plan.batch_size, size)
+    return [stack([sequences[index] for index in own(range(begin, begin + size))]) for begin in starts]
 
-    def make(step: int) -> list[Transitions]:
-        first = (step % plan.num_batches if plan.num_batches else step) * plan.batch_size
-        starts = range(first, first + plan.batch_size, size)
-        return [stack([sequences[index] for index in own(range(begin, begin + size))]) for begin in starts]
 
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as ahead:
-        pending = ahead.submit(make, start) if start < plan.num_steps else None
-        for step in range(start, plan.num_steps):
-            assert pending is not None
-            ready = pending.result()
-            pending = ahead.submit(make, step + 1) if step + 1 < plan.num_steps else None
-            yield ready
+def _batches(sequences: Sequences, plan: Plan, start: int, device: torch.device) -> Iterator[list[Transitions]]:
+    """The micro-batches of each step from `start` on; the next step's are made and sent while this one trains."""
+    return one_ahead(lambda step: micro_batches(sequences, plan, step), range(start, plan.num_steps), device)

@@ -13,7 +13,7 @@ from torch import Tensor, distributed, nn
 
 from contextssl.batch import Transitions
 from contextssl.commands.configuration import build, compose_config
-from contextssl.distributed import gather, synchronise_batch_norms
+from contextssl.distributed import average, gather, own, synchronise_batch_norms, total
 from contextssl.losses.contrastive import all_negatives, cross_negatives, sequence_cross_negatives
 from contextssl.losses.variance_covariance import covariance_penalty, variance_hinge
 from contextssl.method import Method
@@ -31,6 +31,7 @@ from contextssl.methods.simclr import SimCLR, SimCLRObjective
 from contextssl.methods.vicreg import VICReg, VICRegObjective
 from contextssl.models.aggregator import Aggregator
 from contextssl.models.transformer import ContextTransformer
+from contextssl.processes import average_gradients, average_terms, from_first, highest
 from contextssl.testing import ToyAdapter
 from contextssl.training import Plan, TrainingState, fit
 
@@ -146,7 +147,7 @@ def training(name: str, num_micro_batches: int, rank: int, size: int) -> dict[st
         plan,
         lambda step, found: terms.update({f"{step} {key}": value for key, value in found.items()}),
     )
-    return {"terms": terms, "state": {key: value for key, value in method.state_dict().items()}}
+    return {"terms": terms, "state": dict(method.state_dict())}
 
 
 def loss_step(name: str, rank: int, size: int) -> dict[str, Any]:
@@ -179,6 +180,24 @@ def norm_step(shape: tuple[int, ...], momentum: float | None, affine: bool, rank
     return {"outputs": torch.stack(outputs), "gradients": torch.stack(gradients), "evaluated": evaluated} | layer.state_dict()
 
 
+def together(rank: int, size: int) -> dict[str, Any]:
+    """What the processes make of what each of them has."""
+    first, second, never = (nn.Parameter(torch.zeros(2, 3, dtype=kind)) for kind in (torch.float32, torch.float64, torch.float32))
+    late = nn.Parameter(torch.zeros(4, 1))
+    first.grad, second.grad = torch.full((2, 3), 1.0 + rank), torch.full((2, 3), 3.0 * rank, dtype=torch.float64)
+    late.grad = torch.arange(4.0).view(4, 1) if rank == size - 1 else None
+    average_gradients([first, second, nn.Parameter(torch.zeros(1), requires_grad=False), never, late])
+    return {
+        "gradients": [first.grad, second.grad, never.grad, late.grad],
+        "terms": average_terms({"a": torch.tensor(1.0 + rank), "b": torch.tensor(2.0)}),
+        "highest": highest(7 * rank),
+        "from first": from_first(lambda: f"made by {rank}"),
+        "own": [own(torch.arange(6)), list(own(range(10, 14)))],
+        "total": total(torch.tensor([1.0 + rank])),
+        "average": average(torch.tensor(1.0 + rank)),
+    }
+
+
 NORMS = {
     "rows": ((8, 3), 0.1, True),
     "rows of sequences": ((8, 3, 5), 0.1, False),
@@ -197,6 +216,7 @@ def everything(rank: int = 0, size: int = 1) -> dict[str, Any]:
     found: dict[str, Any] = {f"method {name}": method_step(name, rank, size) for name in METHODS}
     found |= {f"training {case}": training(*case, rank, size) for case in TRAININGS}
     found |= {f"loss {name}": loss_step(name, rank, size) for name in LOSSES}
+    found["together"] = together(rank, size)
     return found | {f"norm {name}": norm_step(*case, rank, size) for name, case in NORMS.items()}
 
 

@@ -92,9 +92,9 @@ def _install(python: Path, requirements: list[str]) -> str | None:
     pip = next((candidate for candidate in (sys.executable, sys._base_executable) if _has_pip(candidate)), None)  # type: ignore[attr-defined]
     if pip is None:
         return f"neither {sys.executable} nor the Python it was made from has pip"
-    command = [pip, "-m", "pip", "--python", str(python), "install", "--quiet", "--disable-pip-version-check", *requirements]
-    done = subprocess.run(command, capture_output=True, text=True)
-    return None if done.returncode == 0 else reason(done.stderr)
+    command = [pip, "-m", "pip", "--python", str(python), "install", "--disable-pip-version-check", *requirements]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return None if done.returncode == 0 else reason(done.stdout)
 
 
 def reason(said: str) -> str:

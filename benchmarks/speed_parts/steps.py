@@ -15,7 +15,7 @@ from speed_parts.environments import PEERS, Environment, environment_of
 from speed_parts.turns import Effort, Process, in_turns, ratio, summary
 
 OURS = "our_steps.py"
-DEFAULT, REFERENCE = ["method=context_ssl/default"], ["method=context_ssl/reference"]
+DEFAULT = ["method=context_ssl/default"]
 PAPER_IMAGES = 83.8e6  # of the paper's 1000 epochs (protocol 4.1)
 PRODUCT_FLOPS = 2 * 8192**3
 
@@ -32,15 +32,17 @@ class Sizes:
         widths: of the context transformer.
         batches: numbers of images.
         batch_transitions: T of these.
+        reference: configuration whose transformer is reported apart.
     """
 
     settings: Settings
     num_transitions: int = 64
     scaled_images: int = 256
-    lengths: tuple[int, ...] = (16, 32, 64, 128)
+    lengths: tuple[int, ...] = (16, 64, 128)
     widths: tuple[int, ...] = (128, 512, 2048)
     batches: tuple[int, ...] = (128, 256, 512)
     batch_transitions: int = 32
+    reference: tuple[str, ...] = ("method=context_ssl/reference",)
 
 
 def method(overrides: list[str], num_transitions: int) -> dict[str, Any]:
@@ -64,10 +66,8 @@ def steps(sizes: Sizes, effort: Effort) -> dict[str, Any]:
         "simclr": simclr(settings, length),
     }
     seconds, rows = raced({name: replace(settings, own=own) for name, own in asked.items()}, effort)
-    large = {
-        "reference": method(REFERENCE, length),
-        "reference_transformer": {**method(REFERENCE, length), "what": "transformer"},
-    }
+    reference = method(list(sizes.reference), length)
+    large = {"reference": reference, "reference_transformer": {**reference, "what": "transformer"}}
     few = Effort(min(2, effort.least), max(2, effort.most // 2), effort.seconds / 3)
     large_seconds, large_rows = raced({name: replace(settings, own=own) for name, own in large.items()}, few)
     found = {

@@ -89,12 +89,13 @@ class Process:
     def __init__(self, script: str, settings: Settings, python: Path | None = None) -> None:
         self.name = script
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process; a full pipe would stop it
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        paths = [str(PEERS.parent)]  # for `peers.contestant`
         if python is None:
-            environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PEERS.parents[1]), os.environ.get("PYTHONPATH")]))
+            paths += [str(PEERS.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
             [str(python or sys.executable), str(PEERS / script)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True, bufsize=1, env=environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True, bufsize=1,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
         )  # fmt: skip
         self.description: dict[str, Any] = json.loads(self._answer(json.dumps(asdict(settings))))
 

@@ -31,6 +31,8 @@ from contextssl.run import code_digest
 LOG = logging.getLogger("contextssl")
 
 FEATURES, CONTENT = "features", "sha256"
+OWN_CODE = code_digest()  # of what this process runs, whatever is edited meanwhile
+Buffer = bytes | memoryview
 Origin = Mapping[str, str]
 """Digests, by name, of everything that features follow from."""
 
@@ -128,7 +130,7 @@ def _read(path: Path, origin: Origin) -> Tensor | None:
     return found
 
 
-def _named_bytes(method: nn.Module) -> Iterator[bytes | memoryview]:
+def _named_bytes(method: nn.Module) -> Iterator[Buffer]:
     """Every parameter and buffer, those included that checkpoints leave out."""
     for kind in (method.named_parameters(), method.named_buffers()):
         for name, tensor in kind:
@@ -136,9 +138,9 @@ def _named_bytes(method: nn.Module) -> Iterator[bytes | memoryview]:
             yield from _bytes(tensor)
 
 
-def _bytes(rows: Tensor) -> Iterator[memoryview]:
+def _bytes(rows: Tensor) -> Iterator[Buffer]:
     for piece in rows.detach().split(4096) if rows.ndim else [rows.detach()]:
-        yield memoryview(piece.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        yield piece.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def _structure(method: nn.Module) -> Iterator[str]:
@@ -154,7 +156,7 @@ def _is_plain(value: object) -> bool:
 
 def _code(method: nn.Module) -> Iterator[bytes]:
     """This package, torch's version, and for other modules all files beside those that define them."""
-    yield code_digest().encode() + torch.__version__.encode()
+    yield OWN_CODE.encode() + torch.__version__.encode()
     folders = set()
     for kind in {kind for module in method.modules() for kind in type(module).__mro__}:
         package = kind.__module__.partition(".")[0]
@@ -174,7 +176,7 @@ def _source(kind: type) -> Path:
         ) from error
 
 
-def _digest(*contents: bytes | memoryview) -> str:
+def _digest(*contents: Buffer) -> str:
     found = hashlib.sha256()
     for content in contents:
         found.update(content)

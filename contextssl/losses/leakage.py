@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def ridge_r2(embedding: Tensor, target: Tensor, *, ridge: float = 0.03) -> Tensor:
+def ridge_r2(embedding: Tensor, target: Tensor, weight: Tensor | None = None, *, ridge: float = 0.03) -> Tensor:
     """[F] R2 of each target function under in-sample ridge regression from standardised embeddings.
 
     With Z the embeddings standardised per dimension, u a centred function and c = Z'u / n, it is
@@ -20,17 +20,36 @@ def ridge_r2(embedding: Tensor, target: Tensor, *, ridge: float = 0.03) -> Tenso
     Args:
         embedding: [N, E].
         target: [N, F].
+        weight: [N], 1 for the rows that count and 0 for the others; all count when None.
         ridge: added to the diagonal of the correlation matrix.
     """
     with torch.autocast(embedding.device.type, enabled=False):  # nearly singular systems need single precision
-        rows = len(embedding)
-        z = embedding.float() - embedding.float().mean(0)
-        z = z / z.square().mean(0).add(1e-8).sqrt()
-        u = target.float() - target.float().mean(0)
+        counts = _counts(embedding, weight)
+        rows = counts.sum().clamp_min(1)
+        z = counts * (embedding.float() - _mean(embedding.float(), counts))
+        z = z / (z.square().sum(0) / rows).add(1e-8).sqrt()
+        u = counts * (target.float() - _mean(target.float(), counts))
         correlation = z.T @ z / rows + ridge * torch.eye(z.shape[1], device=z.device)
         cross = z.T @ u / rows
-        explained: Tensor = (cross * torch.linalg.solve(correlation, cross)).sum(0)
-        return explained / u.square().mean(0).clamp_min(1e-8)
+        # Unlike `solve`, this does not wait for the device to say that the matrix was regular; the ridge makes it so.
+        solution, _ = torch.linalg.solve_ex(correlation, cross)
+        explained: Tensor = (cross * solution).sum(0)
+        return explained / (u.square().sum(0) / rows).clamp_min(1e-8)
+
+
+def _counts(rows: Tensor, weight: Tensor | None) -> Tensor:
+    """[N, 1] the weight of each row, in single precision at least."""
+    return torch.ones(len(rows), 1, device=rows.device) if weight is None else weight.float().unsqueeze(1)
+
+
+def _mean(rows: Tensor, counts: Tensor) -> Tensor:
+    return (counts * rows).sum(0) / counts.sum().clamp_min(1)
+
+
+def _scale(rows: Tensor, counts: Tensor) -> Tensor:
+    """Standard deviation of each column, from n - 1 degrees of freedom."""
+    squares = (counts * (rows - _mean(rows, counts)).square()).sum(0)
+    return (squares / (counts.sum() - 1).clamp_min(1)).sqrt()
 
 
 class Adversary(nn.Module):
@@ -64,22 +83,27 @@ class Adversary(nn.Module):
         self.register_buffer("first_moment", torch.zeros(sum(w.numel() for w in weights)))
         self.register_buffer("second_moment", torch.zeros(sum(w.numel() for w in weights)))
 
-    def learn(self, embedding: Tensor, target: Tensor) -> None:
-        """One Adam update of the mean squared error on detached [N, E] embeddings and standardised [N, F] targets."""
-        weights = list(self.network.parameters())
+    def learn(self, embedding: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
+        """One Adam update of the mean squared error on detached [N, E] embeddings and standardised [N, F] targets.
+
+        Of the rows with weight [N] 1, which are all when it is None; none of weight 1, no update.
+        """
+        weights, counts = list(self.network.parameters()), _counts(embedding, weight)
         with torch.enable_grad():
             self.network.requires_grad_(True)
-            error = F.mse_loss(self.network(embedding.detach()), target)
+            errors = counts * (self.network(embedding.detach()) - target).square()
+            error = errors.sum() / (counts.sum().clamp_min(1) * target.shape[1])
             gradient = torch.cat([g.flatten() for g in torch.autograd.grad(error, weights)])
             self.network.requires_grad_(False)
-        self.num_updates += 1
-        self.first_moment.lerp_(gradient, 0.1)
-        self.second_moment.lerp_(gradient.square(), 0.01)
-        first = self.first_moment / (1 - 0.9 ** float(self.num_updates))
-        second = self.second_moment / (1 - 0.99 ** float(self.num_updates))
-        update = first / (second.sqrt() + 1e-8) * self.learning_rate
-        for weight, change in zip(weights, update.split([w.numel() for w in weights]), strict=True):
-            weight.data -= change.view_as(weight)
+        some = (counts.sum() > 0).float()
+        self.num_updates += some
+        self.first_moment.lerp_(gradient, 0.1 * some)
+        self.second_moment.lerp_(gradient.square(), 0.01 * some)
+        done = self.num_updates.clamp_min(1)
+        first, second = self.first_moment / (1 - 0.9**done), self.second_moment / (1 - 0.99**done)
+        update = some * self.learning_rate * first / (second.sqrt() + 1e-8)
+        for parameter, change in zip(weights, update.split([w.numel() for w in weights]), strict=True):
+            parameter.data -= change.view_as(parameter)
 
     def hidden(self, embedding: Tensor) -> Tensor:
         """[N, H] what the network's last layer reads, differentiable with respect to the embeddings [N, E]."""
@@ -135,27 +159,39 @@ class Leakage(nn.Module):
         """Let the strength grow or shrink [] by one step of the ramp."""
         self.strength.add_(torch.where(grow, 1.0, -1.0) / self.ramp).clamp_(0, 1)
 
-    def forward(self, embedding: Tensor, functions: Tensor) -> Tensor:
-        """The penalty [] of embeddings [N, E] of items with the group's functions [N, F]."""
-        past = self.queue[: int(self.filled)]
-        rows = torch.cat([embedding.detach(), functions], dim=1)
-        everything = torch.cat([rows, past])
+    def forward(self, embedding: Tensor, functions: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The penalty [] of embeddings [N, E] of items with the group's functions [N, F].
+
+        Only rows of weight [N] 1 count, all when it is None. Weights, not a selection: how many rows count is known to
+        the device alone, and nothing here waits for it. Without any such row the penalty is 0 and nothing is learnt.
+        """
+        own = _counts(embedding, weight)
+        some = (own.sum() > 0).float()
+        past = (torch.arange(len(self.queue), device=own.device) < self.filled).to(own).unsqueeze(1)
+        counts = torch.cat([own, past]) * some
+        everything = torch.cat([torch.cat([embedding.detach(), functions], dim=1), self.queue])
         functions = everything[:, self.embedding_dim :]
-        functions = (functions - functions.mean(0)) / functions.std(0).clamp_min(1e-4)
-        embeddings = torch.cat([embedding, past[:, : self.embedding_dim]])
-        share = min(8.0, len(everything) / len(rows))  # the queue carries no gradient: make up for its share
-        penalty = share * F.relu(ridge_r2(embeddings, functions, ridge=self.ridge) - self.linear_budget).mean()
+        functions = (functions - _mean(functions, counts)) / _scale(functions, counts).clamp_min(1e-4)
+        embeddings = torch.cat([embedding, self.queue[:, : self.embedding_dim]])
+        # The queue carries no gradient: make up for its share.
+        share = (counts.sum() / own.sum().clamp_min(1)).clamp_max(8.0)
+        penalty = F.relu(ridge_r2(embeddings, functions, counts[:, 0], ridge=self.ridge) - self.linear_budget).mean()
         if self.adversary is not None:
             # On standardised embeddings: a group kept at a small amplitude is not a group dropped.
             known = everything[:, : self.embedding_dim]
-            mean, scale = known.mean(0), known.std(0).clamp_min(1e-6)
+            mean, scale = _mean(known, counts), _scale(known, counts).clamp_min(1e-6)
             for _ in range(self.adversary_updates):
-                self.adversary.learn((known - mean) / scale, functions)
+                self.adversary.learn((known - mean) / scale, functions, counts[:, 0])
             # The last layer is solved for, not learnt: an adversary that lags behind the embeddings sees nothing.
             standardised = (embeddings - mean) / scale
-            read = ridge_r2(torch.cat([standardised, self.adversary.hidden(standardised)], dim=1), functions, ridge=self.ridge)
-            penalty = penalty + share * F.relu(read - self.adversary_budget).mean()
-        kept = everything[: len(self.queue)]
-        self.queue[: len(kept)] = kept
-        self.filled.fill_(len(kept))
-        return self.strength * penalty
+            seen = torch.cat([standardised, self.adversary.hidden(standardised)], dim=1)
+            penalty = penalty + F.relu(ridge_r2(seen, functions, counts[:, 0], ridge=self.ridge) - self.adversary_budget).mean()
+        self._remember(everything, torch.cat([own, past]))
+        return self.strength * share * some * penalty
+
+    @torch.no_grad()
+    def _remember(self, rows: Tensor, counts: Tensor) -> None:
+        """Keep the first rows that count, of all [N + Q, E + F], as many as the queue holds."""
+        order = counts[:, 0].argsort(descending=True, stable=True)[: len(self.queue)]
+        self.queue.copy_(rows[order])
+        self.filled.copy_(counts.sum().clamp_max(len(self.queue)))

@@ -137,7 +137,7 @@ class ContextSSL(ContextualMethod):
         """
         parts = [features, features.new_zeros(self.actions.action_dim) if told_action is None else told_action * self.action_gain]
         if self.tell_presence:
-            gain = self.action_gain.new_tensor((features.shape[-1] / len(self.actions.groups)) ** 0.5)
+            gain = (features.shape[-1] / len(self.actions.groups)) ** 0.5
             parts.append(features.new_zeros(len(self.actions.groups)) if presence is None else gain * presence.unsqueeze(-2))
         return torch.cat([part.expand(*features.shape[:-1], -1) for part in parts], dim=-1)
 
@@ -154,7 +154,7 @@ class ContextSSL(ContextualMethod):
         """Error of the told groups' parameters [B, S, L] read from outputs [B, S, E]; told [B, G]."""
         target = (latent - self.latent_mean) / self.latent_scale
         widths = [group.latent_dim for group in self.actions.groups]
-        columns = told.repeat_interleave(torch.tensor(widths, device=told.device), dim=1)
+        columns = torch.cat([told[:, [index]].expand(-1, width) for index, width in enumerate(widths)], dim=1)
         return told_group_error(self.auxiliary(F.normalize(outputs, dim=-1)), target, columns, widths)
 
     def condition_features(self, context: Transitions, environment: Environment) -> ConditionedEncoder:

@@ -11,6 +11,7 @@ from torch import Tensor
 from contextssl.actions import ActionSpace, hide
 from contextssl.batch import Transitions
 from contextssl.distributed import num_processes, own
+from contextssl.transfer import send
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +74,20 @@ class EnvironmentSampler:
         masks, shares, faithful = [], [], []
         names = actions.names if len(actions.names) > 1 else (*actions.names, "none")
         for name, probability in (self.probabilities or dict.fromkeys(names, 1 / len(names))).items():
-            mask = torch.tensor([float(group in actions.environment(name).groups) for group in actions.names])
-            decoys = self.decoy_share if mask.any() else 0.0
+            environment = actions.environment(name)
+            mask = [float(group in environment.groups) for group in actions.names]
+            decoys = self.decoy_share if environment.groups else 0.0
             masks += [mask, mask]
             shares += [probability * (1 - decoys), probability * decoys]
             faithful += [1.0, 0.0]
         choice = own(self._choose(torch.tensor(shares), num_processes() * batch.num_sequences, generator))
-        device = batch.action.device
-        shown, truthful = torch.stack(masks)[choice].to(device), torch.tensor(faithful)[choice].to(device)
-        widths = torch.tensor([group.action_dim for group in actions.groups], device=device)
+        widths = torch.tensor([group.action_dim for group in actions.groups])
+        drawn = torch.tensor(masks)[choice]
+        shown, coordinates, truthful = (
+            send(part, batch.action.device)
+            for part in (drawn, drawn.repeat_interleave(widths, dim=1), torch.tensor(faithful)[choice])
+        )
         action = torch.where(truthful[:, None, None] > 0, batch.action, shuffled(batch.action, generator))
-        coordinates = shown.repeat_interleave(widths, dim=1)
         visible = hide(action, coordinates.unsqueeze(1))
         fits = (visible == hide(batch.action, coordinates.unsqueeze(1))).all(-1)
         return Told(visible, coordinates, 2 * shown - 1, shown * truthful[:, None], fits)
@@ -101,5 +105,5 @@ class EnvironmentSampler:
 def shuffled(action: Tensor, generator: torch.Generator) -> Tensor:
     """The actions [B, T, A] of every sequence in an order of their own: they no longer fit their pairs."""
     draws = own(torch.rand(num_processes() * len(action), action.shape[1], generator=generator))
-    order = draws.argsort(1).to(action.device)
+    order = send(draws.argsort(1), action.device)
     return action.gather(1, order.unsqueeze(-1).expand_as(action))

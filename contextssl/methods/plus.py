@@ -95,14 +95,14 @@ class Plus(ContextualMethod):
         return ConditionedEncoder(environment, 2 * context.length, self.represent, token, self.transformer, cache)
 
     def _training_masks(self, num_pairs: int, device: torch.device, generator: torch.Generator) -> list[Tensor]:
-        """One mask [S, S] a layer, shared by all sequences; drawn where the generator is."""
-        allowed, probability = pair_mask(2 * num_pairs, generator.device), torch.tensor([self.mask_probability])
+        """One mask [S, S] a layer, shared by all sequences."""
+        allowed, probability = pair_mask(2 * num_pairs, device), torch.tensor([self.mask_probability])
         masks = []
         for _ in self.transformer.blocks:
             mask = random_pair_mask(allowed, probability, generator)[0]
             if self.reads_actions:
                 mask = with_plain_items(mask, random_pair_mask(allowed, probability, generator)[0])
-            masks.append(mask.to(device))
+            masks.append(mask)
         return masks
 
 

@@ -19,7 +19,7 @@ told contexts show every group (running R2 of the auxiliary predictor above `ons
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from contextssl.distributed import gather, num_processes, own, total
 from contextssl.losses.leakage import Leakage
 from contextssl.methods.environments import Told
 from contextssl.models.transformer import ContextTransformer
+from contextssl.transfer import send
 
 if TYPE_CHECKING:
     from contextssl.methods.context_ssl import ContextSSL
@@ -72,8 +73,8 @@ class Rehearsal(nn.Module):
         """
         if num_processes() * features.num_sequences < 2:
             raise ValueError("rehearsal queries each context with another sequence: train with at least 2 sequences a step")
-        num_pairs = self._draw_lengths(features, generator)
-        longest = int(num_pairs.max())
+        # As long in every step, so that compiled parts keep their shapes; what is beyond a length drawn is not seen.
+        num_pairs, longest = self._draw_lengths(features, generator), min(max(self.context_pairs), features.length)
         cache, hidden = method.context(features.first(longest), told.action[:, :longest], told.presence)
         seen = torch.arange(longest, device=num_pairs.device) < num_pairs[:, None]
         groups = told.groups_after(num_pairs)
@@ -100,7 +101,7 @@ class Rehearsal(nn.Module):
         # These compare contexts, so they look at those of all processes.
         every_plain, every_group, any_context = gather(plain), gather(groups), gather(num_pairs) > 0
         if self.agreement_weight:
-            terms["agreement"] = self.agreement_weight * disagreement(every_plain[any_context], every_group[any_context])
+            terms["agreement"] = self.agreement_weight * disagreement(every_plain, every_group, any_context)
         if self.leakage:
             every_latent = plain_latent[:1].expand(len(every_plain), -1, -1)
             self._observe(method, every_plain, every_latent, every_group)
@@ -112,13 +113,16 @@ class Rehearsal(nn.Module):
                 raise ValueError("rehearsal.evidence_weight trains what reads evidence: set read_evidence, or the weight to 0")
             pair = torch.cat([features.state, features.next_state], dim=-1)
             terms["evidence"] = self.evidence_weight * method.evidence.misreading(pair, features.action * method.action_gain)
-        telling = told.shown.any(1, keepdim=True) & seen
-        num_telling = total(telling.sum())
-        if self.fit is not None and num_telling > 0:
-            logits = self.fit(hidden[:, 1::2]).squeeze(-1)[telling]
-            errors = F.binary_cross_entropy_with_logits(logits, told.fits[:, :longest][telling].float(), reduction="sum")
-            terms["fit"] = self.fit_weight * num_processes() * errors / num_telling
+        if self.fit is not None:
+            telling = told.shown.any(1, keepdim=True) & seen
+            logits = self.fit(hidden[:, 1::2]).squeeze(-1)
+            errors = F.binary_cross_entropy_with_logits(logits, told.fits[:, :longest].float(), reduction="none")
+            share = num_processes() / total(telling.sum()).clamp_min(1)
+            terms["fit"] = self.fit_weight * share * (errors * telling).sum()
         return terms
+
+    def compile(self, *arguments: Any, **named: Any) -> None:
+        """Nothing: between the parts that others compile there are draws and sizes that differ from step to step."""
 
     @property
     def penalties(self) -> dict[str, Leakage]:
@@ -128,7 +132,7 @@ class Rehearsal(nn.Module):
     def _draw_lengths(self, features: Transitions, generator: torch.Generator) -> Tensor:
         """[B] number of context pairs of each sequence, every one at most T."""
         choice = own(torch.randint(len(self.context_pairs), (num_processes() * features.num_sequences,), generator=generator))
-        return torch.tensor(self.context_pairs)[choice].clamp_max(features.length).to(features.action.device)
+        return send(torch.tensor(self.context_pairs)[choice].clamp_max(features.length), features.action.device)
 
     def _content_error(self, method: ContextSSL, plain: Tensor, features: Tensor, latent: Tensor) -> Tensor:
         """How much of the features [B, Q, D] does not follow linearly from embeddings [B, Q, E] and latents [B, Q, L]."""
@@ -140,32 +144,32 @@ class Rehearsal(nn.Module):
         weighted: Tensor = (error * method.feature_variance / method.feature_variance.sum()).sum()
         return weighted
 
+    @torch.no_grad()
     def _observe(self, method: ContextSSL, plain: Tensor, latent: Tensor, told: Tensor) -> None:
         """Measure how well told contexts show each group, and move the strength of all penalties accordingly."""
         target = (latent - method.latent_mean) / method.latent_scale
-        with torch.no_grad():
-            for index, (name, penalty) in enumerate(self.penalties.items()):
-                columns, is_told = self.actions.latent_slice(name), told[:, index] > 0
-                if is_told.any():
-                    true = target[is_told][..., columns]
-                    error = (method.auxiliary(plain[is_told])[..., columns] - true).square().mean()
-                    penalty.observe(1 - error / true.var(dim=(0, 1)).mean().clamp_min(1e-4))
-            every_group_is_shown = torch.stack([penalty.is_shown for penalty in self.penalties.values()]).all()
-            for penalty in self.penalties.values():
-                penalty.move(every_group_is_shown)
+        errors = (method.auxiliary(plain).float() - target).square()
+        for index, (name, penalty) in enumerate(self.penalties.items()):
+            columns, is_told = self.actions.latent_slice(name), told[:, index] > 0
+            variance = _variance(target[..., columns], is_told).mean().clamp_min(1e-4)
+            told_r2 = 1 - _mean(errors[..., columns], is_told).mean() / variance
+            penalty.observe(torch.where(is_told.any(), told_r2, penalty.told_r2))
+        every_group_is_shown = torch.stack([penalty.is_shown for penalty in self.penalties.values()]).all()
+        for penalty in self.penalties.values():
+            penalty.move(every_group_is_shown)
 
     def _leakage(self, plain: Tensor, latent: Tensor, told: Tensor, any_context: Tensor) -> Tensor:
         """Sum over groups of the penalty on the sequences whose context does not tell the group."""
         total = plain.new_zeros(())
         for index, (name, penalty) in enumerate(self.penalties.items()):
             untold = (told[:, index] == 0) & any_context
-            if untold.any():
-                functions = self.actions.group(name).functions(latent[untold].flatten(0, 1)[:, self.actions.latent_slice(name)])
-                total = total + penalty(plain[untold].flatten(0, 1), functions)
+            functions = self.actions.group(name).functions(latent[..., self.actions.latent_slice(name)])
+            weight = untold[:, None].expand(plain.shape[:2])
+            total = total + penalty(plain.flatten(0, 1), functions.flatten(0, 1), weight.flatten())
         return total
 
 
-def disagreement(embedding: Tensor, told: Tensor) -> Tensor:
+def disagreement(embedding: Tensor, told: Tensor, counted: Tensor) -> Tensor:
     """How much the embeddings of the same items differ between contexts that tell the same groups: 0 to 1.
 
     One minus the squared length of the mean of unit-norm embeddings over such contexts. Without it, a penalty that
@@ -174,13 +178,26 @@ def disagreement(embedding: Tensor, told: Tensor) -> Tensor:
     Args:
         embedding: [B, Q, E] unit-norm embeddings of Q items in B contexts.
         told: [B, G] groups each context tells.
+        counted: [B] the contexts that count.
     """
-    total, count = embedding.new_zeros(()), 0
-    for pattern in told.unique(dim=0):
-        alike = embedding[(told == pattern).all(1)]
-        if len(alike) > 1:
-            total, count = total + (1 - alike.mean(0).square().sum(-1)).mean(), count + 1
-    return total / max(count, 1)
+    alike = (told[:, None] == told).all(-1) & counted & counted[:, None]
+    count = alike.sum(1)
+    with torch.autocast(embedding.device.type, enabled=False):
+        means = alike.float() @ embedding.float().flatten(1) / count.clamp_min(1)[:, None]
+    spread = 1 - means.view_as(embedding).square().sum(-1).mean(1)
+    share = (count > 1) / count.clamp_min(1)  # of each context in its kind, so that every kind counts once
+    return (share * spread).sum() / share.sum().clamp_min(1)
+
+
+def _mean(rows: Tensor, counted: Tensor) -> Tensor:
+    """[B, Q, L] -> [L]: the mean over the sequences that count [B]."""
+    return (counted[:, None, None] * rows).sum((0, 1)) / (counted.sum() * rows.shape[1]).clamp_min(1)
+
+
+def _variance(rows: Tensor, counted: Tensor) -> Tensor:
+    """[B, Q, L] -> [L]: the unbiased variance over the sequences that count [B]."""
+    number = counted.sum() * rows.shape[1]
+    return _mean((rows - _mean(rows, counted)).square(), counted) * number / (number - 1).clamp_min(1)
 
 
 def _for_every_sequence(rows: Tensor) -> Tensor:

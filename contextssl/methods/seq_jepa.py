@@ -63,6 +63,7 @@ class SeqJEPA(EquivariantMethod):
         features_dim = int(encoder.out_dim)  # type: ignore[arg-type]
         self.encoder, self.actions = encoder, actions
         self.target = MovingAverage(encoder, momentum=momentum, num_updates=num_steps)
+        self._checked = False
         self.embed_action = ActionEmbedding(actions, groups, action_embedding_dim)
         self.aggregator = aggregator(features_dim + self.embed_action.out_dim)
         self.predictor = nn.Sequential(
@@ -74,7 +75,9 @@ class SeqJEPA(EquivariantMethod):
 
     def loss_terms(self, batch: Transitions, generator: torch.Generator) -> dict[str, Tensor]:
         """The prediction term; ValueError for sequences that are no trajectories."""
-        _check_trajectories(batch)
+        if not self._checked:  # once: asking the device for an answer in every step would make it idle
+            _check_trajectories(batch)
+            self._checked = True
         observed = self.represent(batch.state.flatten(0, 1)).unflatten(0, batch.action.shape[:2])
         action = self.embed_action(batch.action)
         predicted = self._predicted(self.aggregator(_tokens(observed, action[:, :-1]), generator), action[:, -1])

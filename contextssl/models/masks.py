@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from contextssl.transfer import send
+
 
 def causal_mask(num_tokens: int, device: torch.device | str | None = None) -> Tensor:
     """[S, S]: every token sees itself and all tokens before it."""
@@ -31,11 +33,11 @@ def random_pair_mask(allowed: Tensor, probability: Tensor, generator: torch.Gene
     Args:
         allowed: [S, S] mask to thin out, S even.
         probability: [G] masking probability of each of G independent masks.
-        generator: source of the draws, on the device of `allowed`.
+        generator: source of the draws, on the host as a rule: the masks are then sent to where `allowed` is.
     """
     num_tokens = allowed.shape[-1]
-    draws = torch.rand(len(probability), num_tokens, num_tokens // 2, generator=generator, device=allowed.device)
-    kept = (draws >= probability.to(allowed.device)[:, None, None]).repeat_interleave(2, dim=-1)
+    draws = torch.rand(len(probability), num_tokens, num_tokens // 2, generator=generator, device=generator.device)
+    kept = send(draws >= probability.to(draws)[:, None, None], allowed.device).repeat_interleave(2, dim=-1)
     itself = torch.eye(num_tokens, dtype=torch.bool, device=allowed.device)
     return allowed & (kept | itself)
 

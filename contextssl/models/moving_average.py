@@ -42,7 +42,7 @@ class MovingAverage(nn.Module):
     @torch.no_grad()
     def follow(self, module: nn.Module) -> None:
         """Move the average towards the module's parameters as they are now."""
-        momentum = cosine_momentum(int(self.updates_done), num_steps=self.num_updates, start=self.momentum)
+        share = 1 - cosine_momentum(self.updates_done, num_steps=self.num_updates, start=self.momentum)
         for average, current in zip(self.module.parameters(), module.parameters(), strict=True):
-            average.lerp_(current, 1 - momentum)
+            average.lerp_(current, share.to(average.dtype))
         self.updates_done += 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,11 +71,22 @@ class Block(nn.Module):
         """Queries, keys and values of normalised tokens."""
         return self.attention.heads(self.norm_attention(x))
 
-    def finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Add what attention brought, then the MLP's branch."""
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, prefix: tuple[Tensor, Tensor] | None = None, seen: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The block's output [B, S, width], and its keys and values.
+
+        Tokens attend to each other under the mask or, given a prefix's keys and values, to those and to themselves.
+        """
+        query, key, value = self.heads(x)
+        if prefix is None:
+            assert mask is not None
+            attended = self.attention(query, key, value, mask)
+        else:
+            attended = self.attention.to_prefix(query, key, value, *prefix, seen)
         x = x + attended
         update: Tensor = self.mlp_out(F.gelu(self.mlp_in(self.norm_mlp(x))))
-        return x + update
+        return x + update, key, value
 
 
 class ContextTransformer(nn.Module):
@@ -116,11 +128,16 @@ class ContextTransformer(nn.Module):
                 nn.init.normal_(module.weight, std=scale)
                 nn.init.zeros_(module.bias)
 
+    def compile(self, *arguments: Any, **named: Any) -> None:
+        """Compile the blocks, which all entrances share."""
+        for block in self.blocks:
+            block.compile(*arguments, **named)
+
     def forward(self, tokens: Tensor, masks: list[Tensor]) -> Tensor:
         """Outputs [B, S, out_dim] of tokens [B, S, in_dim] under one mask [S, S] or [B, S, S] per layer."""
         x = self.read_in(tokens)
         for block, mask in zip(self._each_block(), masks, strict=True):
-            x = block.finish(x, block.attention(*block.heads(x), mask))
+            x, _, _ = block(x, mask)
         output: Tensor = self.read_out(self.norm(x))
         return output
 
@@ -133,9 +150,8 @@ class ContextTransformer(nn.Module):
         x, kept = self.read_in(tokens), []
         x = x if added is None else x + added
         for block in self._each_block():
-            query, key, value = block.heads(x)
+            x, key, value = block(x, mask)
             kept.append((key, value))
-            x = block.finish(x, block.attention(query, key, value, mask))
         return kept, self.norm(x)
 
     def query(self, tokens: Tensor, prefix: Prefix, seen: Tensor | None = None) -> Tensor:
@@ -144,7 +160,7 @@ class ContextTransformer(nn.Module):
         `seen` [B, c] tells which prefix tokens each sequence's queries see; all when None.
         """
         x = self.read_in(tokens)
-        for block, (key, value) in zip(self._each_block(), prefix, strict=True):
-            x = block.finish(x, block.attention.to_prefix(*block.heads(x), key, value, seen))
+        for block, keys_and_values in zip(self._each_block(), prefix, strict=True):
+            x, _, _ = block(x, prefix=keys_and_values, seen=seen)
         output: Tensor = self.read_out(self.norm(x))
         return output

@@ -40,8 +40,8 @@ def context_curves(study: Study, readout: Readout, note: str | None = None) -> F
     with house_style():
         what = names.metric_name(readout.metric)
         title = what if readout.target == "-" else f"{names.target_name(readout.target)}: {what}"
-        probe = "" if readout.probe == "-" else f"{names.probe_name(readout.probe)} probe"
-        figure, axes = panel(title, ", ".join(filter(None, (probe, names.direction(readout.metric)))), note)
+        how = filter(None, (names.reader_name(readout.probe), names.direction(readout.metric)))
+        figure, axes = panel(title, ", ".join(how), note)
         labels = _environment_lines(axes, study, readout, study.environments)
         labels += _floor_line(axes, study, readout) + _encoder_line(axes, study, readout)
         _control_key(axes, _control_marks(axes, study, readout, study.environments))
@@ -53,9 +53,7 @@ def context_story(study: Study, readouts: Sequence[Readout], note: str | None = 
     """One panel for each read-out: a line per environment that tells something, the floor dashed, contexts that lie as marks."""
     with house_style():
         environments = study.telling
-        probes = names.join(
-            [f"{names.probe_name(probe)} probe" for probe in dict.fromkeys(readout.probe for readout in readouts)]
-        )
+        probes = names.join([names.reader_name(probe) for probe in dict.fromkeys(readout.probe for readout in readouts)])
         titles = [f"{names.target_name(readout.target)}: {names.metric_name(readout.metric)}" for readout in readouts]
         figure, panels = panel_row(titles, probes, note)
         seen: list[str] = []

@@ -23,15 +23,20 @@ def counted(study: Study) -> str:
 def question(study: Study) -> str:
     """What the run asked: which groups were told, over which lengths, what was read out, on how many seeds."""
     drawn = counted(study)
-    targets = [names.target_name(target) for target in study.headline_targets if study.readout(target).probe != "-"]
-    read = f"Frozen probes read {names.join(targets) or 'nothing'}"
+    readers = {target: study.readout(target).probe for target in study.headline_targets}
+    probed = names.join([names.target_name(target) for target, probe in readers.items() if probe not in ("-", "head")])
+    answered = names.join([names.target_name(target) for target, probe in readers.items() if probe == "head"])
+    read = f"Frozen probes read {probed or 'nothing'}"
     if not study.environments or not study.lengths:
         return f"{names.method_name(study.method)} was evaluated without contexts ({drawn}). {read} on the {study.split} split."
     told = names.join([names.environment_name(name) for name in study.environments], "or")
+    read = f"{read} from its embeddings"
+    if answered:
+        read = f"Its own head gives the {answered}" + (f"; frozen probes read {probed} from its embeddings" if probed else "")
     brackets = "; brackets are 95 % intervals" if study.own["low"].notna().any() else ""
     return (
         f"One {names.method_name(study.method)} model, its weights fixed, was {told} by contexts of {study.lengths[0]} to "
-        f"{study.lengths[-1]} tokens ({drawn}). {read} from its embeddings on the {study.split} split{brackets}."
+        f"{study.lengths[-1]} tokens ({drawn}). {read} on the {study.split} split{brackets}."
     )
 
 

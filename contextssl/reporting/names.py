@@ -51,6 +51,8 @@ _METRICS: dict[str, tuple[str, str, bool]] = {
         "share of negative rows predicted positive; its floor is that of all rows",
         True,
     ),
+    "ece": ("calibration error of labels", "mean distance between the largest probability and accuracy, over bins of it", True),
+    "log_loss": ("log loss", "minus the mean log-probability of the right label, in nats", True),
     "mrr": ("MRR", "mean of one over the rank of the true next state", False),
     "prediction_error": ("prediction error", "distance between the predicted and the true embedding", True),
 }
@@ -61,7 +63,21 @@ _CONTROLS = {
     "noise": "noise actions",
     "wrong-group": "wrong group told",
     "empty": "no context",
+    "contradictory": "two rules in turn",
+    "other-split": "items of another split",
+    "label-noise": "some wrong labels",
+    "unseen-rule": "a rule never trained on",
 }
+_MEANT = {
+    "shuffled": "Shuffled: true actions, moved to other pairs.",
+    "noise": "Noise: random actions of the same size in the same coordinates.",
+    "wrong-group": "Wrong group: another group's coordinates are filled.",
+    "contradictory": "Two rules in turn: the pairs follow the context's own rule and another one.",
+    "other-split": "Items of another split: those of validation.",
+    "label-noise": "Some wrong labels: a share of them are those of other pairs.",
+    "unseen-rule": "A rule never trained on: the context shows labels by it.",
+}
+_READERS = {"head": "own head", "observer": "ideal observer"}  # what reads labels and is no probe
 
 
 def base_metric(metric: str) -> str:
@@ -113,6 +129,8 @@ def probe_name(probe: str) -> str:
     match = re.fullmatch(r"(.+?)(-standardised)?(?:-(\d+)bit)?", probe)
     if probe == "-" or match is None:
         return "no probe"
+    if probe in _READERS:
+        return _READERS[probe]
     base, standardised, bits = match.groups()
     if neighbours := re.fullmatch(r"knn-?(\d+)", base):
         base = f"kNN, k = {neighbours[1]}"
@@ -123,8 +141,21 @@ def probe_name(probe: str) -> str:
     return f"{base}, {bits} bits" if bits else base
 
 
+def reader_name(probe: str) -> str:
+    """What reads, in print: `linear (raw) probe`, `own head`; nothing where nothing does."""
+    return "" if probe == "-" else _READERS.get(probe, f"{probe_name(probe)} probe")
+
+
+def is_label(target: str) -> bool:
+    """Whether a target is what an environment's rule makes of a class; `label_color` does not measure the group color."""
+    return target.startswith("label_")
+
+
 def target_name(target: str) -> str:
-    """The printed name of a target: `relative rotation`."""
+    """The printed name of a target: `relative rotation`, `label by the rule of color`, `label by any rule`."""
+    if is_label(target):
+        rule = target.removeprefix("label_")
+        return "label by any rule" if rule == "any" else f"label by the rule of {rule}"
     return target.replace("_", " ")
 
 
@@ -143,6 +174,11 @@ def control_name(control: str) -> str:
 def method_name(method: str) -> str:
     """The printed name of a method: `ContextSSL` for ours, underscores opened for others."""
     return {"context_ssl": "ContextSSL", "simclr": "SimCLR", "vicreg": "VICReg"}.get(method, method.replace("_", " "))
+
+
+def control_meaning(control: str) -> str:
+    """What contexts of that control are, as a sentence; nothing for one that is not described here."""
+    return _MEANT.get(control, "")
 
 
 def join(words: list[str], last: str = "and") -> str:

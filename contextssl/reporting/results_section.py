@@ -185,10 +185,12 @@ def controls_section(study: Study) -> Section | None:
     columns = ("target", "metric") if len(lengths) == 1 else ("target", "metric", "context_length")
     table = pivot(chosen, rows=("environment", "control"), columns=columns, floor=False)
     tokens = names.join([str(length) for length in sorted(lengths)])
-    caption = (
-        f"Contexts of {tokens} tokens whose actions lie. Shuffled: true actions, moved to other pairs. Noise: random actions of "
-        "the same size in the same coordinates. Wrong group: another group's coordinates are filled. A model that reads the "
-        "values of actions treats shuffled and noise actions as if told nothing."
+    lies = list(dict.fromkeys(lying["control"]))
+    meant = [names.control_meaning(control) for control in lies]
+    caption = f"Contexts of {tokens} tokens that are not what they should be. {' '.join(filter(None, meant))}" + (
+        " A model that reads the values of actions treats shuffled and noise actions as if told nothing."
+        if "shuffled" in lies
+        else ""
     )
     return Section("Controls", (CaptionedTable(table, caption),))
 

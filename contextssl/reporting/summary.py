@@ -15,7 +15,7 @@ import pandas as pd
 from contextssl.evaluation.controls import Control
 from contextssl.evaluation.intervals import KEY, Summary, summarise
 from contextssl.evaluation.results import Result
-from contextssl.reporting.names import CONTEXT_FREE, EMPTY
+from contextssl.reporting.names import CONTEXT_FREE, EMPTY, is_label
 
 NUMBERS = ("mean", "low", "high", "floor", "num_seeds", "num_draws")
 PLAIN = (str(Control.TRUE), str(Control.EMPTY), "-")
@@ -138,6 +138,8 @@ class Study:
 
     def group_of(self, target: str) -> str | None:
         """The group that a target measures, by name (`sex`, `relative_rotation`); None when it measures none."""
+        if is_label(target):
+            return None
         words = re.split(r"[^a-z0-9]+", target.lower())
         return next((group for group in self.groups if target == group or group.lower() in words), None)
 

@@ -68,9 +68,10 @@ def _block_parts(record: Record, block: Record) -> Iterator[Block]:
 def _caption(block: Record) -> str:
     read: dict[str, str] = {}
     for place, column in enumerate(block["columns"]):
-        cell = block["lines"][0]["cells"][place]
-        probe = "" if cell["probe"] == "-" else f", {names.probe_name(cell['probe'])}"
-        read.setdefault(column["label"], f"{column['label']}: {names.metric_name(cell['metric'])}{probe}")
+        cells = [line["cells"][place] for line in block["lines"]]
+        probes = [names.probe_name(probe) for probe in dict.fromkeys(cell["probe"] for cell in cells) if probe != "-"]
+        what = ", ".join([names.metric_name(cells[0]["metric"]), *([names.join(probes, "or")] if probes else [])])
+        read.setdefault(column["label"], f"{column['label']}: {what}")
     return "; ".join(read.values()) + "."
 
 

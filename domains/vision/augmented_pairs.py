@@ -23,8 +23,8 @@ from contextssl.evaluation.embeddings import EmbeddingBank
 from contextssl.reporting.pictures import Picture, write_picture
 from contextssl.reporting.style import COLOURS, INK, SOFT, house_style, png_of
 from contextssl.seeding import generator
+from domains.vision.augmented_images import Augmentation
 from domains.vision.augmented_retrieval import checked_transform, with_images
-from domains.vision.cifar10 import Augmentation
 from domains.vision.parameter_words import Line, pair_lines
 from domains.vision.picture_grid import draw_view, group_colour, pixels_of
 from domains.vision.transforms import Compose, RandomResizedCrop

@@ -20,7 +20,7 @@ from contextssl.adapters.relabelled import RelabelledDomain
 from contextssl.evaluation.embeddings import EmbeddingBank
 from contextssl.reporting import names
 from contextssl.seeding import generator
-from domains.vision.cifar10 import Augmentation
+from domains.vision.augmented_images import Augmentation
 from domains.vision.pictures import Asked, RetrievalPictures
 from domains.vision.retrieved import Query, distance, same_as_target
 from domains.vision.untransformed import HasUntransformed

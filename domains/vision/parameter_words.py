@@ -12,7 +12,7 @@ from functools import singledispatch
 from typing import NamedTuple
 
 from contextssl.actions import Group, Kind
-from domains.vision.cifar10 import Augmentation
+from domains.vision.augmented_images import Augmentation
 from domains.vision.transforms import (
     ColorJitter,
     Compose,

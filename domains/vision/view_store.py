@@ -24,7 +24,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ import torch
 from torch import Tensor
 
 from contextssl.files import sha256
+from domains.vision.sharded_views import ShardedViews
 
 VIEWS, LATENTS, ITEMS, MANIFEST, INDEX = "views.npy", "latents.npy", "items.json", "manifest.json", "index.npy"
 UNFINISHED = "unfinished.jsonl"
@@ -72,41 +72,6 @@ class Index:
         places = [{name: place for place, name in enumerate(names)} for names in (categories, splits)]
         rows = [(item.first_row, item.num_views, places[0][item.category], places[1][item.split]) for item in items]
         return cls(categories, splits, np.array(rows, dtype=np.int64).reshape(-1, 4).T.copy())
-
-
-class ShardedViews:
-    """The views of S shards as one array [R, C, H, W]; at most `max_open` of the files are mapped at a time."""
-
-    def __init__(self, files: Sequence[Path], ends: Sequence[int], image_shape: Sequence[int], max_open: int) -> None:
-        if max_open < 1:
-            raise ValueError(f"max_open must be at least 1, found {max_open}")
-        self._ends = np.array(ends, dtype=np.int64)
-        self.shape = (ends[-1], *image_shape)
-
-        @lru_cache(max_open)
-        def mapped(shard: int) -> Bytes:
-            views = np.asarray(np.load(files[shard], mmap_mode="r"))
-            expected = (self._ends[shard] - self._start(shard), *image_shape)
-            if views.dtype != np.uint8 or views.shape != expected:
-                raise ValueError(
-                    f"{files[shard]}: expected uint8 {list(map(int, expected))}, found {views.dtype} {list(views.shape)}; delete the "
-                    "shard and pack again"
-                )
-            return views
-
-        self.mapped = mapped
-
-    def __getitem__(self, rows: Integers) -> Bytes:
-        """uint8 [N, C, H, W] of rows [N]."""
-        shards, found = np.searchsorted(self._ends, rows, side="right"), np.empty((len(rows), *self.shape[1:]), np.uint8)
-        for shard in np.unique(shards).tolist():
-            views, (places,) = self.mapped(shard), np.nonzero(shards == shard)
-            for place, row in zip(places.tolist(), (rows[places] - self._start(shard)).tolist(), strict=True):
-                found[place] = views[row]
-        return found
-
-    def _start(self, shard: int) -> int:
-        return int(self._ends[shard - 1]) if shard else 0
 
 
 class ViewStore:

@@ -170,6 +170,16 @@ BAD_COMMANDS = {
         2,
         "resume continues a run with its own configuration: leave out seed=3",
     ),
+    "resume auto of nothing": (
+        ["train", *TOY, "resume=auto"],
+        2,
+        "resume=auto goes on with the run at run=FOLDER if there is one",
+    ),
+    "resume auto of another": (
+        ["train", *TOY, "seed=5", "run=trained", "resume=auto"],
+        2,
+        "run folder trained holds a run with another configuration: choose another run=..., or continue it with resume=trained",
+    ),
     "resume nothing": (["train", "resume=nothing"], 1, "nothing is not a run folder: it has no config.yaml"),
     "init from nothing": (["train", *TOY, "init_from=nothing"], 1, "no weights at nothing"),
     "init from others": (
@@ -255,6 +265,14 @@ def test_a_killed_run_resumes_from_the_command_line_bit_for_bit(command: Command
 
 
 @pytest.mark.slow
+def test_resume_auto_begins_a_run_and_leaves_a_finished_one_alone(command: Command, trained: Path, tmp_path: Path) -> None:
+    words, kept = ("train", *TOY, "run=mine", "resume=auto"), ("metrics.jsonl", "metrics.csv", "config.yaml")
+    for _ in range(2):
+        code, out, _ = command(*words)
+        assert (code, out) == (0, "run folder: mine\n")
+        assert [(tmp_path / "mine" / name).read_bytes() for name in kept] == [(trained / name).read_bytes() for name in kept]
+
+
 def test_wandb_works_offline_and_a_resumed_run_keeps_its_id(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]), "WANDB_SILENT": "true"}
     start = [sys.executable, "-m", "contextssl.commands.main", "train"]

@@ -26,18 +26,18 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, dict, dict]
     return everything(), torch.load(folder / "0.pt"), torch.load(folder / "1.pt")
 
 
-def tolerance(name: str) -> float:
-    """The penalty's solve and its adversary's Adam enlarge roundings of single precision."""
-    return 1e-4 if name == "context_ssl, default" else 1e-5
-
-
 def same(first, second, tolerance: float = 1e-5) -> None:
     assert first.keys() == second.keys() and first
     for name in first:
         scale = max(1.0, float(first[name].abs().max())) if first[name].numel() else 1.0
-        torch.testing.assert_close(
-            second[name], first[name], atol=tolerance * scale, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
-        )
+        # An adversary learns by Adam, which turns roundings of gradients near zero into steps.
+        allowed = scale * (1e-3 if "adversary" in name else tolerance)
+        torch.testing.assert_close(second[name], first[name], atol=allowed, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def tolerance(name: str) -> float:
+    """The penalty solves nearly singular systems in single precision."""
+    return 1e-4 if name == "context_ssl, default" else 1e-5
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -68,6 +68,18 @@ def test_losses_and_their_gradients_do_not_see_the_border_between_processes(name
 def test_batch_statistics_are_those_of_all_processes(name, results) -> None:
     for found in results[1:]:
         same(results[0][f"norm {name}"], found[f"norm {name}"])
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_what_processes_make_together(rank, results) -> None:
+    found = results[1 + rank]["together"]
+    first, second, never, late = found["gradients"]
+    assert torch.equal(first, torch.full((2, 3), 1.5)) and torch.equal(second, torch.full((2, 3), 1.5).double())
+    assert never is None and torch.equal(late, torch.tensor([[0.0], [0.5], [1.0], [1.5]]))
+    assert {name: float(value) for name, value in found["terms"].items()} == {"a": 1.5, "b": 2.0}
+    assert found["highest"] == 7 and found["from first"] == "made by 0"
+    assert found["own"][0].tolist() == [[0, 1, 2], [3, 4, 5]][rank] and found["own"][1] == [[10, 11], [12, 13]][rank]
+    assert found["total"].tolist() == [3.0] and float(found["average"]) == 1.5
 
 
 def test_one_process_is_left_alone() -> None:

@@ -52,7 +52,7 @@ def test_the_global_streams_repeat() -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 500), st.floats(0, 1))
 def test_momentum_rises_from_its_start_to_one_along_half_a_cosine(num_steps: int, start: float) -> None:
-    momenta = np.array([cosine_momentum(step, num_steps=num_steps, start=start) for step in range(num_steps + 3)])
+    momenta = cosine_momentum(torch.arange(num_steps + 3), num_steps=num_steps, start=start).numpy()
     assert math.isclose(momenta[0], start, abs_tol=1e-12) and (momenta[num_steps:] == 1).all()
     assert (np.diff(momenta) >= 0).all()
     np.testing.assert_allclose(momenta[: num_steps + 1] + momenta[num_steps::-1], 1 + start)  # symmetric about its middle

@@ -118,16 +118,34 @@ def test_bfloat16_computes_the_loss_in_low_precision_and_keeps_weights_in_full()
     assert rounded["prediction"] != exact["prediction"]
 
 
-def test_compiling_and_channels_last_leave_names_and_numbers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled: list[nn.Module] = []
-    monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(module))
+def test_channels_last_leaves_names_and_numbers_alone() -> None:
     domain = ToyDomain(dropout=0.0)
     plain, other = new_state(domain), new_state(domain)
     fit(plain, domain.train_sequences(3, 0), plan(), lambda *_: None)
-    fit(other, domain.train_sequences(3, 0), plan(compile=True, channels_last=True), lambda *_: None)
-    assert other.method.encoder in compiled
+    fit(other, domain.train_sequences(3, 0), plan(channels_last=True), lambda *_: None)
     assert list(plain.method.state_dict()) == list(other.method.state_dict())
     torch.testing.assert_close(plain.method.encoder.layer.weight, other.method.encoder.layer.weight)
+
+
+def test_activation_checkpointing_changes_no_bit() -> None:
+    domain = ToyDomain(dropout=0.3)
+    plain, other, calls = new_state(domain, noise=0.1), new_state(domain, noise=0.1), [0]
+    other.method.encoder.layer.register_forward_hook(lambda *_: calls.__setitem__(0, calls[0] + 1))
+    for state, chosen in ((plain, plan()), (other, plan(activation_checkpointing=True))):
+        torch.manual_seed(0)
+        fit(state, domain.train_sequences(3, 0), chosen, lambda *_: None)
+    assert calls == [6 * 2 * 2]  # steps, calls in a step, passes
+    assert list(plain.method.state_dict()) == list(other.method.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(plain.method.parameters(), other.method.parameters(), strict=True))
+
+
+def test_a_fused_optimizer_takes_the_same_steps_to_rounding() -> None:
+    domain, adamw = ToyDomain(dropout=0.0), torch.optim.AdamW
+    plain, fused = (new_state(domain, chosen=plan(optimizer=partial(adamw, lr=0.01, fused=fused))) for fused in (False, True))
+    for state in (plain, fused):
+        fit(state, domain.train_sequences(3, 0), plan(), lambda *_: None)
+    for a, b in zip(plain.method.parameters(), fused.method.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
 
 
 def test_training_fits_one_batch() -> None:
@@ -150,6 +168,12 @@ def test_training_fits_one_batch() -> None:
         ({"num_micro_batches": 3}, "train.batch_size 4 does not divide into 3 micro-batches"),
         ({"warmup_steps": 7}, "train.warmup_steps: expected 0..6 (num_steps), found 7"),
         ({"precision": "fp16"}, "train.precision: expected float32 or bfloat16, found 'fp16'"),
+        ({"compile": True}, "train.compile: expected false, default or reduce-overhead, found True"),
+        ({"compile": "fast"}, "train.compile: expected false, default or reduce-overhead, found 'fast'"),
+        (
+            {"compile": "default", "activation_checkpointing": True},
+            "train.compile and train.activation_checkpointing do not go together: compiled blocks choose what they keep; set one of them",
+        ),
     ],
 )
 def test_a_plan_that_cannot_be_followed_is_refused(wrong: dict[str, object], said: str) -> None:

@@ -28,7 +28,7 @@ def embedded_decision_results(
 
     The method of a row is `context_ssl+threshold-optimizer`, its probe `decision`: the decisions are scored as they are
     (`group-fairness/1`). What tells a sensitive attribute from them is read by a linear probe from the decisions alone.
-    About 15 seconds a cell on one core, with 20,000 rows to fit on.
+    About 8 seconds a cell on one core, with 20,000 rows to fit on.
 
     Args:
         bank: of a trained method on a table.

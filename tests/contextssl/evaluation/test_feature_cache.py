@@ -244,7 +244,11 @@ def test_features_that_are_not_finite_are_not_kept(make_method, tmp_path: Path) 
 
 def test_an_encoder_without_source_is_refused(make_method, tmp_path: Path) -> None:
     method = make_method()
-    kind = type("Nowhere", (type(method.encoder),), {"__module__": "__main__" if not hasattr(sys.modules["__main__"], "__file__") else "gone"})
+    kind = type(
+        "Nowhere",
+        (type(method.encoder),),
+        {"__module__": "__main__" if not hasattr(sys.modules["__main__"], "__file__") else "gone"},
+    )
     method.encoder.__class__ = kind
     with pytest.raises(ValueError, match="Nowhere cannot be kept.*feature_cache"):
         EmbeddingBank(method, ADAPTER, feature_cache=FeatureCache(tmp_path / "cache")).features(Split.TEST)

@@ -5,7 +5,7 @@ import torch
 from sklearn.linear_model import Ridge
 
 from contextssl.losses.auxiliary import told_group_error
-from contextssl.losses.leakage import Adversary, ridge_r2
+from contextssl.losses.leakage import Adversary, Leakage, ridge_r2
 
 
 def noise(*shape, seed=0):
@@ -31,6 +31,34 @@ def test_ridge_r2_limits_and_invariances():
     torch.testing.assert_close(
         ridge_r2(z * torch.tensor([1e-3, 1, 10, 100]) + 7, 3 * known - 2), ridge_r2(z, known), rtol=1e-3, atol=1e-4
     )
+
+
+def test_rows_of_weight_zero_do_not_exist():
+    """The same steps with the rows left out, and with weights: penalty, gradient, queue and adversary agree."""
+    torch.manual_seed(0)
+    weighted = Leakage(2, 5, queue_length=48, adversary_updates=2)
+    weighted.strength.fill_(1.0)
+    chosen = Leakage(2, 5, queue_length=48, adversary_updates=2)
+    chosen.load_state_dict(weighted.state_dict())
+    for step, num_rows in enumerate((7, 20, 0, 1, 20, 13, 20)):
+        embedding, latent = noise(20, 5, seed=step).requires_grad_(), noise(20, 2, seed=100 + step)
+        weight = torch.zeros(20)
+        weight[torch.randperm(20, generator=torch.Generator().manual_seed(step))[:num_rows]] = 1
+        found = weighted(embedding, latent, weight)
+        (gradient,) = torch.autograd.grad(found, embedding)
+        assert not gradient[weight == 0].any()
+        if num_rows == 0:
+            assert found == 0
+            continue
+        expected = chosen(embedding[weight > 0], latent[weight > 0])
+        (expected_gradient,) = torch.autograd.grad(expected, embedding)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(gradient, expected_gradient, rtol=1e-3, atol=1e-5)
+    filled = int(chosen.filled)
+    assert filled == weighted.filled == 48
+    torch.testing.assert_close(weighted.queue, chosen.queue, rtol=0, atol=0)
+    for ours, theirs in zip(weighted.adversary.buffers(), chosen.adversary.buffers(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
 
 
 def test_descending_the_penalty_removes_what_is_known():

@@ -4,6 +4,8 @@ from functools import partial
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from contextssl.actions import ActionSpace, Group, Kind
@@ -116,11 +118,27 @@ def test_every_sequence_has_a_context_of_its_own_length():
 def test_disagreement_compares_contexts_that_tell_the_same_groups():
     unit = nn.functional.normalize(noise(4, 6, 8), dim=-1)
     told = torch.tensor([[1.0, 0], [1, 0], [0, 1], [0, 0]])
-    assert disagreement(unit[[0, 0, 1, 2]], told).item() == pytest.approx(0, abs=1e-6)
+    every = torch.ones(4, dtype=torch.bool)
+    assert disagreement(unit[[0, 0, 1, 2]], told, every).item() == pytest.approx(0, abs=1e-6)
     opposite = torch.stack([unit[0], -unit[0], unit[1], unit[2]])
-    assert disagreement(opposite, told).item() == pytest.approx(1)
-    assert disagreement(unit, told[[0, 2, 3, 3]]) > 0.5  # unrelated embeddings of the two that tell nothing
-    assert disagreement(unit[:3], told[[0, 2, 3]]) == 0
+    assert disagreement(opposite, told, every).item() == pytest.approx(1)
+    assert disagreement(unit, told[[0, 2, 3, 3]], every) > 0.5  # unrelated embeddings of the two that tell nothing
+    assert disagreement(unit[:3], told[[0, 2, 3]], every[:3]) == 0
+    assert disagreement(opposite, told, torch.tensor([True, False, True, True])) == 0  # the contrary one does not count
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=9))
+def test_every_kind_of_context_counts_once_in_the_disagreement(contexts):
+    kind, counted = torch.tensor([k for k, _ in contexts]), torch.tensor([c for _, c in contexts])
+    embedding = nn.functional.normalize(noise(len(contexts), 3, 4), dim=-1)
+    by_kind = []
+    for value in (0, 1, 2):
+        alike = embedding[(kind == value) & counted]
+        if len(alike) > 1:
+            by_kind.append(1 - alike.mean(0).square().sum(-1).mean().item())
+    expected = sum(by_kind) / len(by_kind) if by_kind else 0
+    assert disagreement(embedding, kind[:, None].float(), counted).item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_one_sequence_alone_cannot_rehearse():
@@ -202,6 +220,20 @@ def test_no_group_is_held_down_before_every_group_is_shown(shown):
         assert (penalty.strength > 0) == (len(shown) == 2)
 
 
+def test_what_told_contexts_show_is_measured_on_them_alone():
+    """The running R2 of every group against the sequences picked out one by one; nothing moves where none is told."""
+    method, data = build({"turn": 0.5, "none": 0.5}, leakage_weight=1.0), batch(4)
+    told = method.environments.draw(data, SPACE, torch.Generator().manual_seed(0)).groups
+    *_, outputs, _ = rehearse(method, data)
+    plain, latent = nn.functional.normalize(outputs, dim=-1)[:, 10:], data.latent[:, :, 0].flatten(0, 1)
+    read = method.auxiliary(plain[told[:, 0] > 0])[..., SPACE.latent_slice("turn")].detach()
+    true = latent[:, SPACE.latent_slice("turn")].expand_as(read)
+    expected = 1 - ((read - true) ** 2).mean() / true.var(dim=(0, 1)).mean()
+    turn, shift = method.rehearsal.penalties.values()
+    torch.testing.assert_close(turn.told_r2, 0.05 * expected, rtol=1e-4, atol=1e-6)
+    assert shift.told_r2 == 0
+
+
 def full_strength(**settings):
     penalty = leakage(**settings)
     penalty.strength.fill_(1.0)
@@ -267,8 +299,9 @@ def test_leakage_falls_on_untold_sequences_only():
     outputs = nn.functional.normalize(outputs, dim=-1)
     latents = {tuple(data.state[b, t].tolist()): data.latent[b, t, 0] for b in range(4) for t in range(5)}
     for index, name in enumerate(("turn", "shift")):
-        embedding, latent = given[name]
-        for row, parameters in zip(embedding, latent, strict=True):
+        embedding, latent, weight = given[name]
+        assert weight.sum() == 2 * 20  # sequences that are not told, and all plain items
+        for row, parameters in zip(embedding[weight > 0], latent[weight > 0], strict=True):
             b, place = (outputs == row).all(-1).nonzero()[0].tolist()
             assert told[b, index] == 0
             assert torch.equal(parameters, latents[tuple(tokens[b, place, :FEATURES_DIM].tolist())][SPACE.latent_slice(name)])
@@ -297,7 +330,9 @@ def test_fit_term_is_about_the_shown_actions_being_the_pairs_own():
 
 def test_nothing_told_leaves_nothing_to_fit():
     method = build({"none": 1.0}, fit_weight=1.0, method_settings={"read_evidence": True})
-    assert "fit" not in rehearse(method, batch())[-1]
+    fit = rehearse(method, batch())[-1]["fit"]
+    fit.backward()
+    assert fit == 0 and not any(p.grad.any() for p in method.parameters() if p.grad is not None)
 
 
 def test_evidence_term_reads_the_true_actions_also_of_decoys_and_hidden_groups():

@@ -150,3 +150,27 @@ def test_context_free_results_have_no_answers_and_no_cautions_about_contexts() -
     assert "evaluated without contexts" in headline.question(study)
     assert headline.answers(study) == []
     assert not any("context draw" in line for line in headline.cautions(study))
+
+
+def labels(with_groups: bool) -> list[Result]:
+    """Rows of a classifier that asks the context for its rule: own head, ideal observer, and perhaps a probed group."""
+    found = []
+    for environment, length, right in (("-", 0, 0.5), ("shift", 126, 0.97), ("turn", 126, 0.0)):
+        place = {"environment": environment, "context_length": length, "control": "true" if length else "empty"}
+        for probe, value in (("head", right), ("observer", 1.0 if right > 0.6 else 0.5)):
+            found.append(row(value, target="label_shift", metric="accuracy", probe=probe, floor=0.25, **place))
+        if with_groups:
+            found.append(row(0.02, target="relative_shift", metric="r2_dim_mean", floor=0.0, **place))
+    return found
+
+
+@pytest.mark.parametrize("with_groups", [True, False])
+def test_labels_by_a_group_s_rule_do_not_measure_the_group(with_groups: bool) -> None:
+    study = Study.of(labels(with_groups))
+    assert study is not None and study.group_of("label_shift") is None and study.readout("label_shift").probe == "head"
+    told = "**label by the rule of shift** – accuracy .500 without context, .970 told shift and .000 told turn at c = 126."
+    assert headline.answers(study)[-1] == told
+    asked = headline.question(study)
+    probed = "; frozen probes read relative shift from its embeddings on the test split" if with_groups else " on the test split"
+    assert f"Its own head gives the label by the rule of shift{probed}" in asked
+    assert not any("label" in caution for caution in headline.cautions(study))

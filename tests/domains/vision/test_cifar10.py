@@ -121,7 +121,7 @@ def test_labelled_views_differ_between_seeds_and_splits_and_come_in_pieces(root:
     first, other = cifar(root).labelled(Split.TEST), cifar(root, seed=1).labelled(Split.TEST)
     assert torch.equal(first.item, other.item) and not torch.equal(first.latent, other.latent)
     assert not torch.equal(first.latent[:40], cifar(root).labelled(Split.VALIDATION).latent)
-    monkeypatch.setattr("domains.vision.cifar10.NUM_AT_ONCE", 7)
+    monkeypatch.setattr("domains.vision.augmented_images.NUM_AT_ONCE", 7)
     assert torch.equal(cifar(root).labelled(Split.TEST).inputs, first.inputs)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from published_folder import VIEWS, write_folder
 
+from contextssl import distributed
 from domains.vision import sharded_packing
 from domains.vision.image_folder import pack_folder
 from domains.vision.packing import BadItemError, PackItem, pack
 from domains.vision.sharded_packing import pack_shards
+from domains.vision.sharded_views import pages_of
 from domains.vision.three_d_ie_bench import ThreeDIEBench
 from domains.vision.view_store import ViewStore
 
@@ -94,6 +97,13 @@ def test_any_rows_in_any_order_with_few_files_mapped(
         assert num_mapped(store) <= max_open
 
 
+@given(offset=st.integers(0, 9000), row_bytes=st.integers(1, 60_000), row=st.integers(0, 10_000))
+def test_the_pages_of_a_row_hold_it_and_begin_where_a_page_does(offset: int, row_bytes: int, row: int) -> None:
+    ((begin, length),) = pages_of(offset, row_bytes, [row])
+    first = offset + row * row_bytes
+    assert begin % mmap.PAGESIZE == 0 and 0 <= first - begin < mmap.PAGESIZE and begin + length == first + row_bytes
+
+
 def num_mapped(store: ViewStore) -> int:
     return store._views.mapped.cache_info().currsize  # type: ignore[union-attr]
 
@@ -126,18 +136,25 @@ def test_an_epoch_reads_each_shard_in_one_go(sharded: ViewStore) -> None:
 
 
 @pytest.mark.parametrize("num_ranks", [2, 3])
-def test_each_process_reads_its_own_sequences_only(sharded: ViewStore, monkeypatch: pytest.MonkeyPatch, num_ranks: int) -> None:
-    """The ranks' sequences together are those of one process, and no rank reads a row of another's."""
+def test_each_process_reads_the_views_of_its_own_sequences_only(
+    sharded: ViewStore, monkeypatch: pytest.MonkeyPatch, num_ranks: int
+) -> None:
+    """The sequences of all ranks are those of one process, whatever their number, and no rank reads another's rows."""
     sequences = ThreeDIEBench(sharded.path, window=2).train_sequences(2, 0)
     read, views = list[int](), ViewStore.views
     monkeypatch.setattr(ViewStore, "views", lambda self, rows: (read.extend(rows.tolist()), views(self, rows))[1])
-    of_rank = []
+    monkeypatch.setattr(distributed, "num_processes", lambda: num_ranks)
+    found, read_by = [], []
     for rank in range(num_ranks):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         read.clear()
-        of_rank.append([sequences[index].latent for index in range(rank, 6, num_ranks)])
-        assert len(read) == 2 * 2 * len(of_rank[-1])  # both views of each of the two pairs
+        found += [sequences[index].latent for index in distributed.own(range(6))]
+        read_by.append(sorted(read))
+    assert {len(rows) for rows in read_by} == {2 * 2 * 6 // num_ranks}  # both views of the two pairs of each sequence
+    read.clear()
     for index in range(6):
-        assert torch.equal(sequences[index].latent, of_rank[index % num_ranks][index // num_ranks])
+        assert torch.equal(sequences[index].latent, found[index])
+    assert sorted(read) == sorted(row for rows in read_by for row in rows)
 
 
 @pytest.mark.parametrize("most", [0, 3, 5, 12, 23])
@@ -175,9 +192,9 @@ def test_several_processes_pack_the_same_shards(sharded: ViewStore, tmp_path: Pa
 
 
 def test_a_finished_store_is_left_alone_and_others_do_not_mix(sharded: ViewStore, tmp_path: Path) -> None:
-    again = Counted()
+    again, times = Counted(), {path: path.stat().st_mtime_ns for path in sharded.path.rglob("*")}
     pack_shards(sharded.path, ITEMS, again, items_per_shard=PER_SHARD, **SHAPE)
-    assert not again.names
+    assert not again.names and {path: path.stat().st_mtime_ns for path in sharded.path.rglob("*")} == times
     for change in ({"items_per_shard": 6}, {"items_per_shard": PER_SHARD, "settings": {"size": 5}}):
         with pytest.raises(FileExistsError, match="another pack"):
             pack_shards(sharded.path, ITEMS, draw, **{**SHAPE, **change})
@@ -198,7 +215,9 @@ def test_a_finished_store_is_left_alone_and_others_do_not_mix(sharded: ViewStore
 def test_bad_items_are_named_and_may_be_skipped_even_a_whole_shard(one: ViewStore, tmp_path: Path) -> None:
     bad = (ITEMS[1].name, *(item.name for item in ITEMS[20:]))
     out, reader = tmp_path / "pack", Counted(broken=bad)
-    with pytest.raises(ValueError, match=r"shards that are not whole: 2, all others are; shard-00000: .*boat|chair/01: is broken"):
+    with pytest.raises(
+        ValueError, match=r"shards that are not whole: 2, all others are; shard-00000: .*boat|chair/01: is broken"
+    ):
         pack_shards(out, ITEMS, reader, items_per_shard=PER_SHARD, **SHAPE)
     pack_shards(out, ITEMS, reader, items_per_shard=PER_SHARD, skip_bad=True, **SHAPE)
     assert sorted(reader.names) == sorted(item.name for item in ITEMS if item.name not in bad)
