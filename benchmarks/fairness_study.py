@@ -55,8 +55,10 @@ VARIANTS = {
     "proxy_swap": ("pairs=proxy_swap",),
     "presence": ("method.environments.probabilities={sex: 0.5, none: 0.5}", "method.environments.decoy_share=0.0"),
     "default": ("method=context_ssl/default", "train.num_steps=1200"),
+    "tables": ("method=context_ssl/tables", "method.rehearsal.content_weight=40.0", "train.num_steps=2000"),
     "paper": ("method=context_ssl/plain", "method.environments.probabilities={sex: 0.5, none: 0.5}"),
 }
+PAIRS_OF_ATTRIBUTES = {"in turn": "", "together": "_joint"}  # ends of the experiments' names
 SMALLEST_CELL = 10  # people, below which a group is not reported
 
 
@@ -73,15 +75,16 @@ def main_trials(study: StudySet, seeds: Sequence[int], extra: Sequence[str] = ()
     return found
 
 
-def variant_trials(study: StudySet, seeds: Sequence[int], extra: Sequence[str] = ()) -> list[Trial]:
-    """Other pairs and objectives on one attribute; two attributes in turn, and together."""
+def variant_trials(
+    study: StudySet, seeds: Sequence[int], extra: Sequence[str] = (), names: Sequence[str] = ()
+) -> list[Trial]:  # fmt: skip
+    """Other pairs and objectives on one attribute; two attributes in turn, and together. Those named, all when none is."""
     folder, words = RUNS / study.name, (*study.settings, *extra)
-    found = [
-        Trial(study.experiment, seed, (*words, *changes), folder, name) for name, changes in VARIANTS.items() for seed in seeds
-    ]
-    for kind in ("", "_joint"):
-        found += [Trial(f"{study.experiment}_{study.second}{kind}", seed, words, folder) for seed in seeds]
-    return found
+    trials = {name: [Trial(study.experiment, seed, (*words, *changes), folder, name) for seed in seeds]
+              for name, changes in VARIANTS.items()}  # fmt: skip
+    for name, kind in PAIRS_OF_ATTRIBUTES.items():
+        trials[name] = [Trial(f"{study.experiment}_{study.second}{kind}", seed, words, folder) for seed in seeds]
+    return [trial for name in names or trials for trial in trials[name]]
 
 
 def kept(name: str, row: Result) -> bool:
@@ -210,7 +213,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--sets", nargs="+", choices=SETS, default=["adult", "generated-mimic"])
     parser.add_argument("--root", type=Path, help="folder of a copy of MIMIC-III, for the set mimic")
-    parser.add_argument("--variants", action="store_true", help="other pairs, attributes and objectives too, with the first seed")
+    parser.add_argument(
+        "--variants",
+        nargs="*",
+        choices=(*VARIANTS, *PAIRS_OF_ATTRIBUTES),
+        help="these too, with the first seed; all when none is named",
+    )
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--tables", action="store_true", help="measure nothing")
     options = parser.parse_args(words)
@@ -225,7 +233,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parts = {}
         for name in options.sets:
             trials = main_trials(SETS[name], options.seeds, extra)
-            trials += variant_trials(SETS[name], options.seeds[:1], extra) if options.variants else []
+            if options.variants is not None:
+                trials += variant_trials(SETS[name], options.seeds[:1], extra, options.variants)
             parts[name] = measure(SETS[name], trials, options.jobs, command)
         write_text(results, as_json(joined(parts)))
     if not own_copy:

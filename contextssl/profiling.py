@@ -7,13 +7,13 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from contextssl.adapter import Sequences
 from contextssl.batch import Transitions
@@ -23,6 +23,7 @@ from contextssl.methods.rehearsal import Rehearsal
 from contextssl.models.transformer import ContextTransformer
 from contextssl.training import Plan, TrainingState, micro_batches, prepare, train_step
 
+Handles = list[RemovableHandle]
 PARTS = (
     "data", "transfer", "encoder forward", "transformer forward", "losses", "rehearsal", "penalty", "backward to the features",
     "encoder backward", "clipping", "optimizer",
@@ -87,7 +88,7 @@ class _Clock:
     """Charges the time since the last charge to a part, once the device has finished."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device, self.seconds, self.rehearsing = device, dict.fromkeys(PARTS, 0.0), False
+        self.device, self.seconds, self.around = device, dict.fromkeys(PARTS, 0.0), "losses"
         self.last = time.perf_counter()
 
     def charge(self, part: str) -> None:
@@ -96,10 +97,28 @@ class _Clock:
         self.seconds[part] += now - self.last
         self.last = now
 
-    @property
-    def around(self) -> str:
-        """What a forward pass belongs to outside of the parts that have hooks."""
-        return "rehearsal" if self.rehearsing else "losses"
+    def watch(self, module: nn.Module, part: str) -> Handles:
+        """Charge the module's forward passes to the part, and what came before to what is around them."""
+        before = module.register_forward_pre_hook(lambda *_: self.charge(self.around))
+        return [before, module.register_forward_hook(lambda *_: self.charge(part))]
+
+    def watch_layer(self, layer: nn.Module) -> Handles:
+        """The same for a layer of the transformer, whose part in the rehearsal is the rehearsal's."""
+
+        def transformed(*_: object) -> None:
+            self.charge("transformer forward" if self.around == "losses" else self.around)
+
+        return [layer.register_forward_pre_hook(lambda *_: self.charge(self.around)), layer.register_forward_hook(transformed)]
+
+    def watch_around(self, module: nn.Module, part: str) -> Handles:
+        """The same, and within the module the part is what is around others."""
+
+        def turn(ended: str, begun: str) -> None:
+            self.charge(ended)
+            self.around = begun
+
+        before = module.register_forward_pre_hook(lambda *_: turn(self.around, part))
+        return [before, module.register_forward_hook(lambda *_: turn(part, "losses"))]
 
 
 def _taken_apart(state: TrainingState, sequences: Sequences, plan: Plan, clock: _Clock) -> list[Tensor]:
@@ -108,8 +127,7 @@ def _taken_apart(state: TrainingState, sequences: Sequences, plan: Plan, clock: 
     clock.charge("data")
     batches = [batch.to(state.device) for batch in batches]
     clock.charge("transfer")
-    with ExitStack() as hooks:
-        seen = hooks.enter_context(_listening(state, clock))
+    with _listening(state, clock) as seen:
         train_step(state, batches, plan)
     clock.charge("optimizer")
     return seen
@@ -117,39 +135,18 @@ def _taken_apart(state: TrainingState, sequences: Sequences, plan: Plan, clock: 
 
 @contextmanager
 def _listening(state: TrainingState, clock: _Clock) -> Iterator[list[Tensor]]:
-    """While open, forward and backward passes of the method's parts charge the clock."""
-    method, seen, handles = state.method, [], []
+    """While open, the method's parts charge the clock; gives what the encoder sees."""
+    seen: list[Tensor] = []
 
     def encoded(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        clock.charge("encoder forward")
         seen.append(inputs[0].detach())
-        output.register_hook(lambda _gradient: clock.charge("backward to the features"))
+        if output.requires_grad:
+            output.register_hook(lambda _gradient: clock.charge("backward to the features"))
 
-    def rehearsing(now: bool, ended: str) -> Callable[..., None]:
-        def turn(*_: Any) -> None:
-            clock.charge(ended)
-            clock.rehearsing = now
-
-        return turn
-
-    def around(*_: Any) -> None:
-        clock.charge(clock.around)
-
-    def transformed(*_: Any) -> None:
-        clock.charge("rehearsal" if clock.rehearsing else "transformer forward")
-
-    def watch(module: nn.Module, before: Callable[..., None], after: Callable[..., None]) -> None:
-        handles.extend([module.register_forward_pre_hook(before), module.register_forward_hook(after)])
-
-    watch(method.encoder, around, encoded)
+    method = state.method
+    handles = [*clock.watch(method.encoder, "encoder forward"), method.encoder.register_forward_hook(encoded)]
     for module in method.modules():
-        if isinstance(module, ContextTransformer):
-            for layer in (module.read_in, *module.blocks, module.norm, module.read_out):
-                watch(layer, around, transformed)
-        elif isinstance(module, Rehearsal):
-            watch(module, rehearsing(True, "losses"), rehearsing(False, "rehearsal"))
-        elif isinstance(module, Leakage):
-            watch(module, around, lambda *_: clock.charge("penalty"))
+        handles += _watched(module, clock)
     for parameter in method.encoder.parameters():
         handles.append(parameter.register_post_accumulate_grad_hook(lambda _: clock.charge("encoder backward")))
     handles.append(state.optimizer.register_step_pre_hook(lambda *_: clock.charge("clipping")))
@@ -157,6 +154,18 @@ def _listening(state: TrainingState, clock: _Clock) -> Iterator[list[Tensor]]:
         yield seen
     for handle in handles:
         handle.remove()
+
+
+def _watched(module: nn.Module, clock: _Clock) -> Handles:
+    """Hooks of the modules that have a part of their own."""
+    if isinstance(module, Rehearsal):
+        return clock.watch_around(module, "rehearsal")
+    if isinstance(module, Leakage):
+        return clock.watch(module, "penalty")
+    if isinstance(module, ContextTransformer):
+        layers = (module.read_in, *module.blocks, module.norm, module.read_out)
+        return [handle for layer in layers for handle in clock.watch_layer(layer)]
+    return []
 
 
 @contextmanager

@@ -1,4 +1,6 @@
-"""Where the time of a training step goes: python scripts/profile_step.py experiment=adult_sex [--repetitions 10] [--threads 1]
+"""Where the time of a training step goes.
+
+    python scripts/profile_step.py experiment=adult_sex device=cpu --repetitions 10 --threads 1
 
 Takes the settings of `contextssl train`; nothing is written. docs/speed.md says how to read the table.
 """

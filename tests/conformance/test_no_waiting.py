@@ -16,9 +16,7 @@ from contextssl.training import Plan, TrainingState, train_step
 
 # Methods that learn labels need the supervised domain.
 METHODS = [name for name in config_groups()["method"] if not name.startswith("label")]
-PLAN = Plan(
-    optimizer=partial(torch.optim.AdamW, lr=1e-3), num_steps=5, batch_size=4, num_transitions=8, max_gradient_norm=1.0
-)
+PLAN = Plan(optimizer=partial(torch.optim.AdamW, lr=1e-3), num_steps=5, batch_size=4, num_transitions=8, max_gradient_norm=1.0)
 
 
 def one_step_done(name: str) -> tuple[TrainingState, Transitions]:

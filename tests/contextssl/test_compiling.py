@@ -48,9 +48,7 @@ def losses(compile_mode: str | bool, note: Callable[[], None] = lambda: None) ->
         environments=EnvironmentSampler({"turn": 0.5, "shift": 0.5}, decoy_share=0.3),
         rehearsal=partial(Rehearsal, context_pairs=(0, 1, 2, 4, 7), fit_weight=1.0, agreement_weight=1.0),
     )  # fmt: skip
-    plan = Plan(
-        optimizer=partial(torch.optim.SGD, lr=0.01), num_steps=8, batch_size=2, num_transitions=8, compile=compile_mode
-    )
+    plan = Plan(optimizer=partial(torch.optim.SGD, lr=0.01), num_steps=8, batch_size=2, num_transitions=8, compile=compile_mode)
     state = TrainingState(method, plan.optimizer(method.parameters()), torch.Generator().manual_seed(0))
     found: list[Tensor] = []
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from toy_domain import ToyDomain, ToyMethod
 
 from contextssl.batch import Transitions, stack
