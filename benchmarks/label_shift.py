@@ -40,7 +40,6 @@ TRIALS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         ("supervised/label_shift/coarse", "coarse", ("domain=supervised_iebench_coarse",)),
         ("supervised/label_shift_single/rotation", "rotation", _only("rotation", "color")),
         ("supervised/label_shift_single/color", "color", _only("color", "rotation")),
-        ("supervised/label_shift_simclr", "", ()),
         ("supervised/label_tokens", "", ()),
         ("supervised/label_permutations", "", ()),
         ("supervised/adult_income_flip", "", ()),

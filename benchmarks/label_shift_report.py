@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from label_shift_figure import examples
 from label_shift_rows import COMPLEMENTS, LENGTHS, PERMUTED, SHIFTED, SINGLE, TITLES, Numbers
+from method_pages import Shown, section
 from runs import ROOT, Record, cell, filled
 
 from contextssl.files import write_text
@@ -15,6 +17,7 @@ from contextssl.reporting.style import svg_of
 from contextssl.reporting.tables import Cell, Table, to_markdown
 
 PAGES = (ROOT / "README.md", ROOT / "docs/results/label_shift.md")
+TABLE5 = ROOT / "benchmarks/results/table5_mini.json"
 FIGURE = ROOT / "docs/figures/label_shift.svg"
 R2_LENGTHS = (0, 2, 14, 126)
 FIRST = 2  # tokens: the shortest context that holds a pair
@@ -93,15 +96,6 @@ def group_table(numbers: Numbers) -> str:
     return _table(("context",), columns, lines)
 
 
-def baseline_table(numbers: Numbers) -> str:
-    """SimCLR: one linear head on features, asked under both rules."""
-    row = [
-        cell(numbers.features("supervised/label_shift_simclr", target, "linear", "accuracy"))
-        for target in ("label_rotation", "label_color", "label_any")
-    ]
-    return _table(("method",), (("rotation labels",), ("color labels",), ("either",)), [(("SimCLR",), row)])
-
-
 def permutation_table(numbers: Numbers) -> str:
     """Permutations that were and were not trained on, against the ideal observer."""
     lines = [
@@ -148,7 +142,6 @@ TABLES: dict[str, Callable[[Numbers], str]] = {
     "label-shift-calibration": lambda numbers: accuracy_table(numbers, "ece"),
     "label-shift-controls": control_table,
     "label-shift-groups": group_table,
-    "label-shift-baselines": baseline_table,
     "label-shift-permutations": permutation_table,
 }
 
@@ -161,5 +154,6 @@ def show(record: Record, pages: Sequence[Path] = PAGES, figure: Path = FIGURE) -
     sections["label-shift-figure"] = (
         f"![Accuracy against the number of context pairs, beside the ideal observer](../figures/{figure.name})\n"
     )
+    sections["table5"] = section(json.loads(TABLE5.read_text()) if TABLE5.is_file() else None, Shown(None, TABLE5.name))
     for page in pages:
         write_text(page, filled(page.read_text(encoding="utf-8"), sections))

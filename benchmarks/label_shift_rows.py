@@ -47,10 +47,6 @@ class Numbers:
         probe = "mlp" if group == "rotation" else "linear"
         return self._rows.get((experiment, f"relative_{group}", probe, "r2_pooled", *place))
 
-    def features(self, experiment: str, target: str, probe: str, metric: str) -> Record | None:
-        """What was read from encoder features."""
-        return self._rows.get((experiment, target, probe, metric, "-", "-", 0))
-
     def permutations(self, control: str, probe: str, length: int) -> Cell:
         """Mean over the permutations that are, or are not, trained on; without a context over those that are."""
         place = (probe, "accuracy", "empty" if length == 0 else control, length)

@@ -20,6 +20,7 @@ PAGES = ROOT / "docs/methods"
 RESULTS = ROOT / "benchmarks/results"
 COMMANDS = {
     "table1_mini.json": "contextssl reproduce paper/table1 scale=mini seeds=3",
+    "table5_mini.json": "contextssl reproduce paper/table5 scale=mini seeds=3",
     "seq_jepa_mini.json": "contextssl reproduce seq_jepa/table scale=mini seeds=3",
 }
 REFERENCES = ("simclr", "context_ssl")

@@ -179,11 +179,10 @@ class Leakage(nn.Module):
         if self.adversary is not None:
             # On standardised embeddings: a group kept at a small amplitude is not a group dropped.
             known = everything[:, : self.embedding_dim]
-            mean, scale = _mean(known, counts), _scale(known, counts).clamp_min(1e-6)
+            standardised = (embeddings - _mean(known, counts)) / _scale(known, counts).clamp_min(1e-6)
             for _ in range(self.adversary_updates):
-                self.adversary.learn((known - mean) / scale, functions, counts[:, 0])
+                self.adversary.learn(standardised, functions, counts[:, 0])
             # The last layer is solved for, not learnt: an adversary that lags behind the embeddings sees nothing.
-            standardised = (embeddings - mean) / scale
             seen = torch.cat([standardised, self.adversary.hidden(standardised)], dim=1)
             penalty = penalty + F.relu(ridge_r2(seen, functions, counts[:, 0], ridge=self.ridge) - self.adversary_budget).mean()
         self._remember(everything, torch.cat([own, past]))
