@@ -40,7 +40,7 @@ def one_ahead(
 def _taken_over(batches: list[Transitions], arrived: torch.cuda.Event | None) -> list[Transitions]:
     """The batches, for use on the current stream: it waits for them, the host does not."""
     if arrived is not None:
-        current = torch.cuda.current_stream()
+        current = torch.cuda.current_stream(batches[0].state.device)
         current.wait_event(arrived)
         for batch in batches:
             for part in (batch.state, batch.action, batch.next_state, batch.latent):
