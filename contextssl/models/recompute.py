@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
-import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -36,7 +35,7 @@ def _is_block(module: nn.Module) -> bool:
 
 def _recomputed(block: nn.Module, *arguments: Any, **named: Any) -> Any:
     forward = partial(type(block).forward, block)
-    if not (block.training and torch.is_grad_enabled()):
+    if not block.training:
         return forward(*arguments, **named)
     return checkpoint(forward, *arguments, use_reentrant=False, context_fn=partial(_passes, block), **named)
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from contextssl.batch import Transitions, stack
 from contextssl.commands.configuration import build, compose_config, config_groups
@@ -34,8 +39,26 @@ def one_step_done(name: str) -> tuple[TrainingState, Transitions]:
     return state, batch
 
 
+class OneDevice(TorchDispatchMode):
+    """Refuses operations that mix the device with the host, but for copies that nobody waits for."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        tensors = [value for value in tree_leaves((args, named)) if isinstance(value, Tensor) and value.ndim]
+        if func is torch.ops.aten._to_copy.default:
+            there = named.get("device") is not None and torch.device(named["device"]).type == "meta"
+            assert named.get("non_blocking") or not (there and tensors and not tensors[0].is_meta), (
+                "a copy that the host waits for"
+            )
+        else:
+            assert len({tensor.device.type for tensor in tensors}) < 2, f"{func} mixes the host and the device"
+        return func(*args, **named)
+
+
 def on_the_meta_device(state: TrainingState) -> TrainingState:
-    """The same state on a device without values: asking for one there, or mixing it with the host, is an error."""
+    """The same state on a device without values: asking for one there is an error."""
     method = state.method.to("meta")
     for parameter in method.parameters():
         parameter.grad = None
@@ -53,7 +76,8 @@ def no_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_step_never_asks_the_device_for_a_value(name: str) -> None:
     state, batch = one_step_done(name)
     there = on_the_meta_device(state)
-    terms = train_step(there, [batch], PLAN)
+    with OneDevice():
+        terms = train_step(there, [batch], PLAN)
     assert terms and all(term.is_meta for term in terms.values())
     # The draws are those of the same step on the CPU, so none was made on the device.
     again, _ = one_step_done(name)
@@ -67,7 +91,7 @@ def test_asking_for_a_value_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     there = on_the_meta_device(state)
     honest = ContextSSL.auxiliary_error
 
-    def asking(*arguments: object) -> torch.Tensor:
+    def asking(*arguments: object) -> Tensor:
         error = honest(*arguments)  # type: ignore[arg-type]
         return error if error > 0 else -error
 
