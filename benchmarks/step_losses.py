@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +127,8 @@ def main() -> None:
         print(f"{case.name}: loss {plain[0]:.4f} to {plain[-1]:.4f}")
         for name, found in {"before": row.get("before"), **row["options"]}.items():
             print(f"  {name}: {found}")
-    record: dict[str, object] = {"environment": describe_environment(sys.argv), "num_steps": NUM_STEPS}
+    command = ["python", "benchmarks/step_losses.py", *(["--before", arguments.before.name] if before else [])]
+    record: dict[str, object] = {"environment": describe_environment(command), "num_steps": NUM_STEPS}
     if before is not None:
         record["compared_with"] = before["environment"]["commit"] or before["environment"]["code_digest"]
     write_text(arguments.out, json.dumps(record | {"results": rows}, indent=1) + "\n")

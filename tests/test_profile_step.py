@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -9,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "profile_step.py"
+CHECKOUT = Path(__file__).resolve().parent.parent
+SCRIPT = CHECKOUT / "scripts" / "profile_step.py"
 
 
 def profile(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, SCRIPT, *words], capture_output=True, text=True, cwd=folder)
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    return subprocess.run([sys.executable, SCRIPT, *words], capture_output=True, text=True, cwd=folder, env=environment)
 
 
 @pytest.mark.slow
