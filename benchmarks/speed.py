@@ -66,7 +66,7 @@ def full(device: str, threads: int, compile: bool) -> Scale:
         queries.Sizes(device=device, threads=threads),
         evaluation.Sizes(device=device),
         transforms.Sizes(device=device),
-        {"steps": 60, "peers": 60, "queries": 40, "evaluation": 40, "transforms": 30, "scaling": 60},
+        {"steps": 60, "peers": 90, "queries": 40, "evaluation": 40, "transforms": 30, "scaling": 60},
     )
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import runpy
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +27,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet18
+
+ALLOCATOR = Path(__file__).resolve().parents[2] / "contextssl/allocator.py"  # it needs the standard library alone
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Settings:
         precision: `float32`, or `bfloat16` for autocast.
         channels_last: layout of the encoder.
         compile: whether modules go through torch.compile.
+        keep_freed_memory: on a CPU, as `contextssl train` does.
         own: what a contestant alone knows of.
     """
 
@@ -53,6 +57,7 @@ class Settings:
     precision: str = "float32"
     channels_last: bool = True
     compile: bool = False
+    keep_freed_memory: bool = False
     own: dict[str, Any] | None = None
 
     def encoder(self) -> nn.Module:
@@ -135,6 +140,8 @@ def serve(build: Callable[[Settings], Contestant]) -> None:
     os.dup2(2, 1)  # what libraries print goes to stderr
     settings = Settings(**json.loads(sys.stdin.readline()))
     torch.set_num_threads(settings.threads)
+    if settings.keep_freed_memory and settings.device == "cpu":
+        runpy.run_path(str(ALLOCATOR))["keep_freed_memory"]()
     torch.manual_seed(0)
     contestant = build(settings)
     orders = {"go": _seconds, "memory": megabytes, "flops": _operations}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from contextssl.allocator import keep_freed_memory
 from contextssl.checkpoint import load_weights
 from contextssl.commands.configuration import as_yaml, build
 from contextssl.commands.console import log_to
@@ -43,7 +44,10 @@ def train(config: DictConfig, folder: Path, *, resume: bool, command: Sequence[s
     method = build(config.method)(adapter.build_encoder(), adapter.actions)
     if config.init_from and not resume:
         load_weights(method, Path(config.init_from))
-    method.to(choose_device(config.device))
+    device = choose_device(config.device)
+    if device.type == "cpu":
+        keep_freed_memory()
+    method.to(device)
     if num_processes() > 1:
         synchronise_batch_norms(method)
 

@@ -151,7 +151,8 @@ class ContextTransformer(nn.Module):
         x = x if added is None else x + added
         for block in self._each_block():
             x, key, value = block(x, mask)
-            kept.append((key, value))
+            # Copies: views would keep the projection they are parts of, queries included.
+            kept.append((key.clone(), value.clone()))
         return kept, self.norm(x)
 
     def query(self, tokens: Tensor, prefix: Prefix, seen: Tensor | None = None) -> Tensor:
