@@ -89,23 +89,24 @@ def _own(axes: Axes, study: StudySet, numbers: Numbers) -> tuple[list[tuple[floa
     """A path for each thing told, from no context to the longest; labels, and what is covered by lines."""
     labels: list[tuple[float, float, str, str]] = []
     covered: list[tuple[float, float]] = []
-    for series, environment in enumerate(TOLD):
+    shown = [(model.experiment, environment) for model in study.models for environment in (model.telling, model.hiding)]
+    for series, (experiment, environment) in enumerate(shown):
         # Boosting is measured at the ends, so points between are left out of the path.
-        rows = [_rows(study, numbers, own_place(study.experiment, environment, length)) for length in (0, LONGEST)]
+        rows = [_rows(study, numbers, own_place(experiment, environment, length)) for length in (0, LONGEST)]
         if rows[0] is None or rows[1] is None:
             continue
         colour, ends = COLOURS[series], [(x["mean"], y["mean"]) for x, y in (rows[0], rows[1])]
         axes.plot(*zip(*ends, strict=True), color=colour, linewidth=0.9, alpha=0.6, zorder=2)
         covered += [tuple(place) for place in np.linspace(ends[0], ends[1], 12)]
         for (x, y), place, filled in zip((rows[0], rows[1]), ends, (False, True), strict=True):
-            if filled or series == 0:  # both paths begin at the same place
+            if filled or series % 2 == 0:  # both paths of a model begin at the same place
                 face, edge, marker = (colour, PAPER, MARKERS[series]) if filled else (PAPER, SOFT, "o")
                 covered += _cross(axes, x, y, colour if filled else SOFT)
                 style = {"markerfacecolor": face, "markeredgecolor": edge, "markeredgewidth": 0.8}
                 axes.plot(*place, marker=marker, markersize=5.2, zorder=4, **style)
         labels.append((*ends[1], f"{environment_name(environment)}, c = {LONGEST}", colour))
-        if series == 0:
-            labels.append((*ends[0], "no context", SOFT))
+        if series % 2 == 0:
+            labels.append((*ends[0], "no context" if series == 0 else "told the target: no context", SOFT))
     return labels, covered
 
 

@@ -17,6 +17,7 @@ from fairness_rows import (
     OURS,
     PARITY,
     UTILITY_PROBE,
+    Model,
     Numbers,
     Place,
     StudySet,
@@ -50,17 +51,24 @@ PAIRED = (
 )  # of the data set's target where none is named
 
 
-def contexts(experiment: str, told: Sequence[str] = ("none", "sex")) -> list[tuple[str, Place]]:
-    """Label and place of our model's contexts in tables."""
-    found = [(f"{environment_name(name)}, c = {LONGEST}", own_place(experiment, name)) for name in told]
-    shuffled = [(f"{environment_name(told[1])}, shuffled", own_place(experiment, told[1], LONGEST, "shuffled"))]
-    return [*found, *shuffled, ("no context", own_place(experiment, told[0], 0))]
+def contexts(model: Model, empty: str = "no context") -> list[tuple[str, Place]]:
+    """Label and place of a model's contexts in tables."""
+    told = (model.hiding, model.telling)
+    found = [(f"{environment_name(name)}, c = {LONGEST}", own_place(model.experiment, name)) for name in told]
+    shuffled = (f"{environment_name(model.telling)}, shuffled", own_place(model.experiment, model.telling, LONGEST, "shuffled"))
+    return [*found, shuffled, (empty, own_place(model.experiment, model.hiding, 0))]
+
+
+def all_contexts(study: StudySet) -> list[tuple[str, Place]]:
+    """Those of both models."""
+    main, second = study.models
+    return contexts(main) + contexts(second, "no context, of that model")
 
 
 def table(study: StudySet, numbers: Numbers) -> str:
     """Our contexts and every baseline: utility, leakage and differences between the sexes; mean ± standard deviation over seeds."""
     baselines = baseline_places(study, numbers)
-    entries = [*contexts(study.experiment), *decided_places(study, numbers), *baselines]
+    entries = [*all_contexts(study), *decided_places(study, numbers), *baselines]
     reached = [point for _, place in baselines if (point := plane_point(study, numbers, place)) is not None]
     front, labels, cells = pareto_front(reached), [], []
     for name, place in entries:
@@ -101,7 +109,7 @@ def known_table(study: StudySet, numbers: Numbers, known: Record) -> str:
     cells = [(Cell(known[name]["auroc"]), Cell(known[name]["odds"]), Cell()) for name in ("whole record", "all but sex", "fair")]
     labels.append(("perfect reader of sex without its column",))
     cells.append((Cell(), Cell(), Cell(known["sex without its column"])))
-    for name, place in contexts(study.experiment):
+    for name, place in all_contexts(study):
         rows = [numbers.utility(place, study.target, "auroc"), numbers.utility(place, study.target, f"{ODDS}(sex)")]
         if all(rows):
             labels.append((name,))
@@ -113,7 +121,8 @@ def known_table(study: StudySet, numbers: Numbers, known: Record) -> str:
 def variant_table(study: StudySet, numbers: Numbers) -> str:
     """Every other contextual experiment at the longest contexts, and after none."""
     names = dict.fromkeys(place.experiment for place in numbers.places if place.method == OURS)
-    own = [name for name in names if name != study.experiment and name.startswith(study.experiment)]
+    shown = [model.experiment for model in study.models]
+    own = [name for name in names if name not in shown and name.startswith(study.experiment)]
     labels, cells = [], []
     for experiment in own:
         told = [

@@ -40,6 +40,14 @@ class StudySet:
     settings: tuple[str, ...] = ()
 
     @property
+    def models(self) -> tuple[Model, Model]:
+        """The main one, and one whose contexts tell the target."""
+        return (
+            Model(self.experiment, "none", "sex"),
+            Model(f"{self.experiment}_target", self.target, f"sex+{self.target}"),
+        )
+
+    @property
     def baselines(self) -> str:
         """The name of what was measured without the training command."""
         return f"{self.name}/baselines"
@@ -47,6 +55,14 @@ class StudySet:
     def method(self, name: str) -> str:
         """The name of a self-supervised method's rows."""
         return f"{self.experiment}_simclr/{name}"
+
+
+class Model(NamedTuple):
+    """A trained model of ours, and its two kinds of contexts: those that leave sex out, and those that tell it."""
+
+    experiment: str
+    hiding: str
+    telling: str
 
 
 class Place(NamedTuple):

@@ -63,8 +63,10 @@ SMALLEST_CELL = 10  # people, below which a group is not reported
 
 
 def main_trials(study: StudySet, seeds: Sequence[int], extra: Sequence[str] = ()) -> list[Trial]:
-    """The main experiment, SimCLR and VICReg on the same pairs."""
-    found = [Trial(study.experiment, seed, (*study.settings, *extra), RUNS / study.name) for seed in seeds]
+    """The main experiment, the one whose contexts tell the target, SimCLR and VICReg on the same pairs."""
+    found = [
+        Trial(model.experiment, seed, (*study.settings, *extra), RUNS / study.name) for model in study.models for seed in seeds
+    ]
     boosting = "evaluation.protocols.boosting" + (".cells" if study.name == "adult" else ".protocol.cells")
     for method in ("simclr", "vicreg"):
         words = (f"method={method}", f"evaluation.bank.method_name={method}", f"{boosting}=null")
@@ -161,13 +163,17 @@ def baseline_rows(study: StudySet, found: Sequence[Result]) -> list[Record]:
 
 
 def paired(trials: Sequence[Trial]) -> list[Record]:
-    """For each contextual experiment: differences from what is told to nothing told, and from no context to nothing told."""
+    """For each contextual experiment: differences from what is told to nothing told, and from no context to nothing told.
+
+    Where every context tells something, that which tells least stands for nothing told.
+    """
     rows: list[Record] = []
     for name in dict.fromkeys(trial.name for trial in trials):
         results = [row for trial in trials if trial.name == name for row in trial.job.results if row.method == OURS]
         told = dict.fromkeys(row.environment for row in results if row.control == "true" and row.context_length == LONGEST)
-        untold = Context("none", "true", LONGEST)
-        others = [Context(environment, "true", LONGEST) for environment in told if environment != "none"]
+        hiding = min(told, key=lambda environment: (environment != "none", environment.count("+")), default="none")
+        untold = Context(hiding, "true", LONGEST)
+        others = [Context(environment, "true", LONGEST) for environment in told if environment != hiding]
         for other in [*others, Context("-", "empty", 0)] if results else []:
             for found in paired_contexts(results, other, untold):
                 if not found.probe.startswith("knn"):

@@ -10,6 +10,7 @@ from fairness_rows import (
     LONGEST,
     ODDS,
     UTILITY_PROBE,
+    Model,
     Numbers,
     Place,
     StudySet,
@@ -22,12 +23,13 @@ from fairness_rows import (
 )
 from runs import Record
 
+from contextssl.reporting.names import environment_name
 from contextssl.reporting.number_format import number, with_bounds
 
 MOST_COST = 0.02  # of AUROC
 LINEAR, MLP = ("linear", "linear-standardised"), ("mlp", "mlp-standardised")
 HOLDS = {True: "holds", False: "does not", None: "–"}
-UNTOLD, TOLD, EMPTY = f"told nothing, c = {LONGEST}", f"told sex, c = {LONGEST}", "no context"
+EMPTY = "no context"
 HEAD = "| what is asked | after | compared with | over seeds | over test rows |\n| --- | --- | --- | --- | --- |"
 
 
@@ -72,9 +74,15 @@ def _value(row: Record) -> str:
     return with_bounds(row["mean"], row["low"], row["high"]) + over_rows
 
 
-def claims(study: StudySet, numbers: Numbers) -> Iterator[Claim]:
-    """What is claimed of the contexts, where both sides were measured."""
-    untold, told, empty = (own_place(study.experiment, *where) for where in (("none",), ("sex",), ("none", 0)))
+def called(environment: str) -> str:
+    """A longest context in print."""
+    return f"{environment_name(environment)}, c = {LONGEST}"
+
+
+def claims(study: StudySet, model: Model, numbers: Numbers) -> Iterator[Claim]:
+    """What is claimed of a model's contexts, where both sides were measured."""
+    untold, told, empty = (own_place(model.experiment, *where) for where in ((model.hiding,), (model.telling,), (model.hiding, 0)))
+    hiding, telling = called(model.hiding), called(model.telling)
 
     def leakage(place: Place, probes: tuple[str, ...]) -> Record | None:
         return numbers.leakage(place, ("sex",), probes)
@@ -83,42 +91,45 @@ def claims(study: StudySet, numbers: Numbers) -> Iterator[Claim]:
         if after[1] is not None and against[1] is not None:
             yield Claim(what, below, after[0], against[0], after[1], against[1])
 
-    for name, place in ((TOLD, told), (EMPTY, empty)):
+    for name, place in ((telling, told), (EMPTY, empty)):
         for title, probes in (("linear", LINEAR), ("MLP", MLP)):
             what = f"sex, AUROC of the {title} probe"
-            yield from pair(what, True, (UNTOLD, leakage(untold, probes)), (name, leakage(place, probes)))
+            yield from pair(what, True, (hiding, leakage(untold, probes)), (name, leakage(place, probes)))
         odds = [numbers.row(where, study.target, UTILITY_PROBE, f"{ODDS}(sex)") for where in (untold, place)]
-        yield from pair("equalized-odds difference", True, (UNTOLD, odds[0]), (name, odds[1]))
-    yield from pair("sex, AUROC of the linear probe", False, (TOLD, leakage(told, LINEAR)), (EMPTY, leakage(empty, LINEAR)))
-    for name, place in ((EMPTY, empty), (UNTOLD, untold)):
+        yield from pair("equalized-odds difference", True, (hiding, odds[0]), (name, odds[1]))
+    yield from pair("sex, AUROC of the linear probe", False, (telling, leakage(told, LINEAR)), (EMPTY, leakage(empty, LINEAR)))
+    for name, place in ((EMPTY, empty), (hiding, untold)):
         rows = [numbers.row(where, "treatment", UTILITY_PROBE, "accuracy") for where in (told, place)]
-        yield from pair("treatment, accuracy", False, (TOLD, rows[0]), (name, rows[1]))
+        yield from pair("treatment, accuracy", False, (telling, rows[0]), (name, rows[1]))
 
 
 def targets_table(study: StudySet, numbers: Numbers, record: Record) -> str:
-    """Every target with its numbers, and whether it holds."""
-    lines = [claim.line for claim in claims(study, numbers)]
-    return "\n".join([HEAD, *lines, *_cost(study, numbers, record), *_fronts(study, numbers)]) + "\n"
+    """Every target with its numbers, and whether it holds: of the main model, then of the one that is told the target."""
+    lines = [HEAD]
+    for model in study.models:
+        lines += [claim.line for claim in claims(study, model, numbers)]
+        lines += [*_cost(study, model, record), *_fronts(study, model, numbers)]
+    return "\n".join(lines) + "\n"
 
 
-def _cost(study: StudySet, numbers: Numbers, record: Record) -> Iterator[str]:
-    """What telling nothing costs in AUROC, paired over seeds: by the mean, and by the upper end of its interval."""
-    for name, other in ((TOLD, f"sex/{LONGEST}"), (EMPTY, "-/empty/0")):
+def _cost(study: StudySet, model: Model, record: Record) -> Iterator[str]:
+    """What leaving sex out costs in AUROC, paired over seeds: by the mean, and by the upper end of its interval."""
+    for name, other in ((called(model.telling), f"{model.telling}/{LONGEST}"), (EMPTY, "-/empty/0")):
         for row in record["paired"]:
-            wanted = (study.experiment, other, study.target, UTILITY_PROBE, "auroc")
+            wanted = (model.experiment, other, study.target, UTILITY_PROBE, "auroc")
             if (row["experiment"], row["from"], row["target"], row["probe"], row["metric"]) == wanted:
                 high = None if row["low"] is None else -row["low"]
                 low = None if row["high"] is None else -row["high"]
                 sure = "" if high is None else f" (with its whole interval: {HOLDS[high <= MOST_COST]})"
                 verdict = f"{HOLDS[-row['mean'] <= MOST_COST]}{sure}"
                 cost = with_bounds(-row["mean"], low, high)
-                yield f"| {target_words(study.target)}, AUROC: costs at most {number(MOST_COST)} | {UNTOLD} | {name}: {cost} more | {verdict} | – |"
+                yield f"| {target_words(study.target)}, AUROC: costs at most {number(MOST_COST)} | {called(model.hiding)} | {name}: {cost} more | {verdict} | – |"
                 break  # two protocols measure it
 
 
-def _fronts(study: StudySet, numbers: Numbers) -> Iterator[str]:
-    """Whether the untelling context is on or above the front of all baselines, and of those that are representations."""
-    own = plane_point(study, numbers, own_place(study.experiment, "none"))
+def _fronts(study: StudySet, model: Model, numbers: Numbers) -> Iterator[str]:
+    """Whether the context without sex is on or above the front of all baselines, and of those that are representations."""
+    own = plane_point(study, numbers, own_place(model.experiment, model.hiding))
     places = [place for _, place in baseline_places(study, numbers)]
     representations = [place for place in places if numbers.row(place, study.target, DECISION, "accuracy") is None]
     for title, chosen in (("all baselines", places), ("the baselines that are representations", representations)):
@@ -128,5 +139,5 @@ def _fronts(study: StudySet, numbers: Numbers) -> Iterator[str]:
             side = f"accuracy {number(abs(above or 0))} {'above' if (above or 0) >= 0 else 'below'} it"
             said = "leaks less than all of it" if above is None else side
             verdict = HOLDS[above is None or above >= 0]
-            after = f"{UNTOLD}: leakage {number(own.leakage)}, accuracy {number(own.utility)}"
+            after = f"{called(model.hiding)}: leakage {number(own.leakage)}, accuracy {number(own.utility)}"
             yield f"| on or above the front of {title} | {after} | {said} | {verdict} | – |"

@@ -163,7 +163,7 @@ def environment_name(environment: str) -> str:
     """The printed name of an environment: `told sex`, `told rotation and color`, `told nothing`, `no context`."""
     if environment in (CONTEXT_FREE, EMPTY):
         return {CONTEXT_FREE: "context-free", EMPTY: "no context"}[environment]
-    return "told " + ("nothing" if environment == "none" else join(environment.split("+")))
+    return "told " + ("nothing" if environment == "none" else join(environment.replace("_", " ").split("+")))
 
 
 def control_name(control: str) -> str:

@@ -50,6 +50,7 @@ class Adult(SensitiveTable):
         check_digests: whether real files must be the original ones.
         num_generated: generated training and test rows.
         trajectories: whether every sequence shows one row and then partners of it (for seq-JEPA).
+        told_targets: `("income",)` for a group `income` beside the attributes, which contexts can tell.
 
     Raises:
         ValueError: for an unknown attribute, or data that are not what they should be.
@@ -70,6 +71,7 @@ class Adult(SensitiveTable):
         check_digests: bool = True,
         num_generated: tuple[int, int] = (12_000, 6_000),
         trajectories: bool = False,
+        told_targets: tuple[str, ...] = (),
     ) -> None:
         if not sensitive or not set(sensitive) <= set(SENSITIVE_VALUES):
             raise ValueError(f"sensitive must name one or both of {list(SENSITIVE_VALUES)}, found {list(sensitive)}")
@@ -87,6 +89,7 @@ class Adult(SensitiveTable):
             encoder=encoder,
             balance_sensitive=balance_sensitive,
             trajectories=trajectories,
+            told_targets=told_targets,
             comparable=_comparable,
             manifest=_origin(source, folder, check_digests) | {"drop_missing": drop_missing},
         )

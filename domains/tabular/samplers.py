@@ -83,12 +83,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """T drawn pairs: rows x and y [T, D] and their sensitive attributes [T, K]."""
+    """T drawn pairs: rows x and y [T, D], their sensitive attributes [T, K], and the table's row that y was made from [T]."""
 
     x: Rows
     y: Rows
     sensitive_x: Integers
     sensitive_y: Integers
+    rows_y: Integers
 
 
 class FittedSampler(Protocol):
@@ -135,7 +136,7 @@ class FittedFlip:
         s_y = np.where(rng.random(s_x.shape) < 0.5, 1 - s_x, s_x)
         corruption = self.sampler.corruption
         y = self.table.with_sensitive(self.table.corrupted(x, corruption, rng), s_y)
-        return Pairs(self.table.corrupted(x, corruption, rng), y, s_x, s_y)
+        return Pairs(self.table.corrupted(x, corruption, rng), y, s_x, s_y, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,7 @@ class FittedMatched:
         corruption = self.sampler.corruption
         y = self.table.corrupted(self.table.values[partners], corruption, rng)
         x = self.table.values[rows]
-        return Pairs(self.table.corrupted(x, corruption, rng) if self.sampler.corrupt_x else x, y, s_x, s_y)
+        return Pairs(self.table.corrupted(x, corruption, rng) if self.sampler.corrupt_x else x, y, s_x, s_y, partners)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +260,7 @@ class FittedProxySwap:
                     y[changed[swapped], table.blocks[name]] = table.values[donor[swapped], table.blocks[name]]
         corruption = self.sampler.corruption
         y = table.with_sensitive(table.corrupted(y, corruption, rng), s_y)
-        return Pairs(table.corrupted(x, corruption, rng), y, s_x, s_y)
+        return Pairs(table.corrupted(x, corruption, rng), y, s_x, s_y, rows)
 
 
 def attribute_cell(sensitive: Integers) -> Integers:

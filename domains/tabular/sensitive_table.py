@@ -1,6 +1,7 @@
 """A table whose items are rows and whose transformations are changes of sensitive attributes (protocol 5.4).
 
-What UCI Adult, clinical tables and a user's own table share. N rows, T pairs, D input columns, K sensitive attributes.
+What UCI Adult, clinical tables and a user's own table share. N rows, T pairs, D input columns, K sensitive attributes,
+M targets that contexts can tell as well.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from contextssl.adapters import trajectory
 from contextssl.batch import Transitions, stack
 from domains.tabular.encoders import TabularEncoder
 from domains.tabular.preprocessing import MISSING, Categorical, Numeric, TablePreprocessor, TableSchema
-from domains.tabular.samplers import FittedSampler, Matched, PairSampler, Table, attribute_cell
+from domains.tabular.samplers import FittedSampler, Matched, Pairs, PairSampler, Table, attribute_cell
 
+Latents = npt.NDArray[np.float32]
 NUM_MEASURED = 4096  # training pairs that the scales of actions and latents are measured on
 
 
 class ActionCode(StrEnum):
-    """How a pair's action is written, two numbers per sensitive attribute; (0, 0) always means "not told"."""
+    """How a pair's action is written, two numbers per group; (0, 0) always means "not told"."""
 
     TARGET = "target"  # the value of y: (s_y, 1 - s_y)
     RELATIVE = "relative"  # what happens to x: unchanged (1, 0), flipped (0, 1)
@@ -38,9 +40,9 @@ class ActionCode(StrEnum):
         """What the two numbers mean."""
         return "one-hot of y's value (1, 0)" if self is ActionCode.TARGET else "one-hot (unchanged, flipped)"
 
-    def write(self, sensitive_x: npt.NDArray[np.int64], sensitive_y: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """[..., K] attributes of x and y -> [..., 2K] actions."""
-        first = sensitive_y == 1 if self is ActionCode.TARGET else sensitive_y == sensitive_x
+    def write(self, latent_x: npt.NDArray[np.generic], latent_y: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+        """[..., G] latents of x and y, each 0 or 1 -> [..., 2G] actions."""
+        first = latent_y == 1 if self is ActionCode.TARGET else latent_y == latent_x
         return np.stack([first, ~first], axis=-1).reshape(*first.shape[:-1], -1).astype(np.float32)
 
 
@@ -78,8 +80,9 @@ class TableSequences:
 class SensitiveTable(DomainAdapter):
     """Rows as items; a change of a sensitive attribute as the transformation, one group for each attribute.
 
-    Two action numbers for each attribute, as `action_code` says. The rows keep their sensitive columns. Probe targets:
-    `targets`, and each attribute.
+    Two action numbers for each group, as `action_code` says. The rows keep their sensitive columns. Probe targets:
+    `targets`, and each attribute. A target can be a group as well: a context that tells it says what embeddings are for,
+    in the labels of its pairs. The latent holds the attributes, then those targets.
 
     Args:
         frames: rows of each split before preprocessing; without validation rows that split is left out. The index
@@ -93,20 +96,21 @@ class SensitiveTable(DomainAdapter):
         encoder: from the input width to a fresh encoder.
         balance_sensitive: draw x evenly over the combinations of sensitive values, not evenly over rows.
         trajectories: whether every sequence shows one row and then partners of it (for seq-JEPA).
+        told_targets: targets of two classes that are groups as well; latent 1 is the second class.
         comparable: the rows as samplers compare them, with a default index; `comparable_columns` when None.
         item: a column of whole numbers that tells whose row it is, where several rows are of one person.
         manifest: what is to be said of the data: name, source, whether they stand in for others.
 
     Raises:
-        ValueError: when these disagree, for a split without one of an attribute's values, for a constant target, and
-            for cells that the schema does not allow (`TablePreprocessor`).
+        ValueError: when these disagree, for a told target that is none of `targets` or has not two classes, for a split
+            without one of an attribute's values, for a constant target, and for cells that the schema does not allow (`TablePreprocessor`).
     """
 
     def __init__(
         self, frames: Mapping[Split, pd.DataFrame], schema: TableSchema, *, attributes: Sequence[SensitiveAttribute],
         targets: Sequence[Target], pairs: PairSampler | None = None, action_code: ActionCode | str = ActionCode.TARGET,
         encoder: Callable[[int], nn.Module] = TabularEncoder, balance_sensitive: bool = False, trajectories: bool = False,
-        comparable: Callable[[pd.DataFrame], pd.DataFrame] | None = None, item: str | None = None,
+        told_targets: Sequence[str] = (), comparable: Callable[[pd.DataFrame], pd.DataFrame] | None = None, item: str | None = None,
         manifest: Mapping[str, object],
     ) -> None:  # fmt: skip
         self.attributes, self.targets = tuple(attributes), tuple(targets)
@@ -116,12 +120,13 @@ class SensitiveTable(DomainAdapter):
         self.balance_sensitive, self.trajectories = balance_sensitive, trajectories
         self._encoder, self._comparable, self._item = encoder, comparable, item
         _check_schema(schema, self.attributes, self.targets)
+        self.told_targets = tuple(_told_target(name, self.targets) for name in told_targets)
         self._frames = {split: frames[split] for split in Split if split in frames}
         self._check_frames()
         self.preprocessor = TablePreprocessor(schema).fit(self._frames[Split.TRAIN])
         self._inputs = {split: self.preprocessor.transform(frame) for split, frame in self._frames.items()}
         self._fitted: dict[Split, FittedSampler] = {}
-        groups = [Group(name, 2, 1, Kind.SWITCH, self.action_code.units) for name in self.sensitive]
+        groups = [Group(name, 2, 1, Kind.SWITCH, self.action_code.units) for name in (*self.sensitive, *told_targets)]
         sample = self.draw(Split.TRAIN, NUM_MEASURED, np.random.default_rng((0, len(Split))))
         self.actions = ActionSpace(groups).measured(sample.action, sample.latent)
         self.manifest = dict(manifest) | self._description()
@@ -142,7 +147,7 @@ class SensitiveTable(DomainAdapter):
     def labelled(self, split: Split) -> LabelledData:
         """Every row of the split, uncorrupted, with the targets and the sensitive attributes."""
         frame = self.raw(split)
-        latent = self._sensitive_values(frame)
+        latent = self._latents[Split(split)]
         others = [ProbeTarget(t.name, torch.from_numpy(_labels(frame, t)), len(t.classes)) for t in self.targets]
         attributes = [ProbeTarget(name, torch.from_numpy(latent[:, k].copy()), 2, name) for k, name in enumerate(self.sensitive)]
         rows = frame.index if self._item is None else frame[self._item]
@@ -161,10 +166,12 @@ class SensitiveTable(DomainAdapter):
 
     def draw(self, split: Split, length: int, rng: np.random.Generator) -> Transitions:
         """One sequence of `length` pairs of the split's rows, with no randomness but rng's."""
-        pairs = self._sampler(split).draw(self._draw_rows(split, length, rng), rng)
-        latent = np.stack([pairs.sensitive_x, pairs.sensitive_y], axis=1).astype(np.float32)
+        rows = self._draw_rows(split, length, rng)
+        pairs = self._sampler(split).draw(rows, rng)
+        latent_x, latent_y = self._pair_latents(split, rows, pairs)
+        latent = np.stack([latent_x, latent_y], axis=1)
         as_batch: Callable[[npt.NDArray[np.float32]], Tensor] = lambda array: torch.from_numpy(array)[None]  # noqa: E731
-        action = self.action_code.write(pairs.sensitive_x, pairs.sensitive_y)
+        action = self.action_code.write(latent_x, latent_y)
         return Transitions(as_batch(pairs.x), as_batch(action), as_batch(pairs.y), as_batch(latent))
 
     def sequence(self, split: Split, length: int, rng: np.random.Generator) -> Transitions:
@@ -173,10 +180,18 @@ class SensitiveTable(DomainAdapter):
             return self.draw(split, length, rng)
         rows = np.repeat(self._draw_rows(split, 1, rng), max(1, length))
         pairs = self._sampler(split).draw(rows, rng)
-        views, values = np.concatenate([pairs.x[:1], pairs.y]), np.concatenate([pairs.sensitive_x[:1], pairs.sensitive_y])
-        latent = torch.from_numpy(values[: length + 1]).float()
+        latent_x, latent_y = self._pair_latents(split, rows, pairs)
+        views, values = np.concatenate([pairs.x[:1], pairs.y]), np.concatenate([latent_x[:1], latent_y])
+        latent = torch.from_numpy(values[: length + 1])
         write = lambda x, y: torch.from_numpy(self.action_code.write(x.numpy(), y.numpy()))  # noqa: E731
         return trajectory(torch.from_numpy(views[: length + 1]), latent, write)
+
+    def _pair_latents(self, split: Split, rows: npt.NDArray[np.int64], pairs: Pairs) -> tuple[Latents, Latents]:
+        """[T, K + M] of x and of y: the attributes that were drawn, and the labels of the rows behind them."""
+        labels = self._latents[Split(split)][:, len(self.sensitive) :]
+        sides = ((pairs.sensitive_x, labels[rows]), (pairs.sensitive_y, labels[pairs.rows_y]))
+        latent_x, latent_y = (np.concatenate(side, axis=1).astype(np.float32) for side in sides)
+        return latent_x, latent_y
 
     def _sampler(self, split: Split) -> FittedSampler:
         if split not in self._fitted:
@@ -201,6 +216,14 @@ class SensitiveTable(DomainAdapter):
             )
             for split, frame in self._frames.items()
         }  # fmt: skip
+
+    @cached_property
+    def _latents(self) -> dict[Split, npt.NDArray[np.int64]]:
+        """Per split, [N, K + M] the attributes of its rows, and their classes of the told targets."""
+        return {
+            split: np.column_stack([self._sensitive_values(frame), *(_labels(frame, target) for target in self.told_targets)])
+            for split, frame in self._frames.items()
+        }
 
     @cached_property
     def _cells(self) -> dict[Split, list[npt.NDArray[np.int64]]]:
@@ -239,7 +262,7 @@ class SensitiveTable(DomainAdapter):
             "pairs": repr(self.sampler),
             "action_code": str(self.action_code),
             "majority_rate": majority,
-        }
+        } | ({"told_targets": [target.name for target in self.told_targets]} if self.told_targets else {})
 
 
 def comparable_columns(frame: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
@@ -263,6 +286,16 @@ def _labels(frame: pd.DataFrame, target: Target) -> npt.NDArray[np.int64]:
     if (wrong := np.flatnonzero(labels < 0)).size:
         raise ValueError(f"target {target.name!r}: {cells.iloc[wrong[0]]!r} is none of the classes {list(target.classes)}")
     return labels.astype(np.int64)
+
+
+def _told_target(name: str, targets: Sequence[Target]) -> Target:
+    found = next((target for target in targets if target.name == name), None)
+    if found is None or len(found.classes) != 2:
+        why = "is no target" if found is None else f"has the classes {list(found.classes)}"
+        raise ValueError(
+            f"told_targets: {name!r} {why}; name targets of two classes: {[t.name for t in targets if len(t.classes) == 2]}"
+        )
+    return found
 
 
 def _check_groups(frame: pd.DataFrame, attribute: SensitiveAttribute, split: Split) -> None:

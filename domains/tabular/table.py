@@ -6,7 +6,7 @@ N rows.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +38,7 @@ Frames = dict[Split, pd.DataFrame]
 def described_table(
     schema: str | Path, *, pairs: PairSampler | None = None, action_code: ActionCode | str = ActionCode.TARGET,
     encoder: Callable[[int], nn.Module] = TabularEncoder, balance_sensitive: bool = False, trajectories: bool = False,
+    told_targets: Sequence[str] = (),
 ) -> SensitiveTable:  # fmt: skip
     """The domain that a schema file describes (docs/tutorials/own_table.md).
 
@@ -51,6 +52,7 @@ def described_table(
         encoder: from the input width to a fresh encoder.
         balance_sensitive: draw x evenly over the combinations of sensitive values.
         trajectories: whether every sequence shows one row and then partners of it.
+        told_targets: targets of two classes that are groups beside the attributes, which contexts can tell.
 
     Raises:
         FileNotFoundError: for a missing schema or table.
@@ -78,6 +80,7 @@ def described_table(
             encoder=encoder,
             balance_sensitive=balance_sensitive,
             trajectories=trajectories,
+            told_targets=told_targets,
             item=ITEM,
             manifest={
                 "name": cells.path.name.partition(".")[0],

@@ -49,6 +49,7 @@ class Mimic(SensitiveTable):
         split_seed: of the split by patient.
         num_generated: generated patients.
         trajectories: whether every sequence shows one row and then partners of it (for seq-JEPA).
+        told_targets: targets of two classes that are groups beside the attributes, which contexts can tell.
 
     Raises:
         FileNotFoundError, ValueError: see `build_cohort` and `SensitiveTable`.
@@ -71,6 +72,7 @@ class Mimic(SensitiveTable):
         split_seed: int = 0,
         num_generated: int = 8000,
         trajectories: bool = False,
+        told_targets: tuple[str, ...] = (),
     ) -> None:
         options = CohortOptions(
             sensitive=tuple(sensitive), targets=tuple(targets), diagnoses=diagnoses, num_codes=num_codes,
@@ -92,6 +94,7 @@ class Mimic(SensitiveTable):
             encoder=encoder,
             balance_sensitive=balance_sensitive,
             trajectories=trajectories,
+            told_targets=told_targets,
             manifest={
                 "name": "mimic-iii" if real and not self.cohort.flow.generated else "generated-mimic",
                 "source": str(folder) if real else "domains.tabular.mimic.generated (planted structure, not real people)",

@@ -13,7 +13,7 @@ import torch
 from contextssl.adapter import Split
 from contextssl.testing import check_adapter
 from domains.tabular.preprocessing import Categorical, Numeric, TableSchema
-from domains.tabular.samplers import Flip, Matched
+from domains.tabular.samplers import Flip, Matched, PairSampler, ProxySwap
 from domains.tabular.sensitive_table import SensitiveAttribute, SensitiveTable, Target, comparable_columns
 
 SCHEMA = TableSchema(
@@ -54,6 +54,39 @@ def test_targets_follow_the_order_of_their_classes() -> None:
     assert data.target("sex").values.tolist() == data.latent[:, 0].tolist() == [number % 2 for number in range(300, 380)]
     turned = table(targets=[Target("treated", ("2", "0", "1"))]).labelled(Split.TEST)
     assert turned.target("treated").values.tolist() == [(number + 1) % 3 for number in range(300, 380)]
+
+
+TOLD = {"targets": [Target("treated", ("0", "1", "2")), Target("ward_b", ("a", "b"))], "told_targets": ["ward_b"]}
+
+
+def with_ward_as_target(frames: dict[Split, pd.DataFrame]) -> None:
+    frames |= {split: frame.assign(ward_b=np.where(frame.index % 5, "a", "b")) for split, frame in frames.items()}
+
+
+@pytest.mark.parametrize("trajectories", [False, True])
+@pytest.mark.parametrize("pairs", [Flip(corruption=0), Matched(columns=("dose",), num_neighbours=3, corruption=0), ProxySwap(corruption=0)])
+def test_a_told_target_is_a_group_whose_latents_are_the_labels(pairs: PairSampler, trajectories: bool) -> None:
+    told = table(with_ward_as_target, **TOLD, pairs=pairs, trajectories=trajectories)
+    check_adapter(told)
+    assert told.actions.names == ("sex", "ward_b") and told.manifest["told_targets"] == ["ward_b"]
+    data = told.labelled(Split.TEST)
+    assert torch.equal(data.latent[:, 1].long(), data.target("ward_b").values) and data.target("ward_b").group is None
+    # The dose tells the row wherever it is shown, and nothing but a proxy of sex is ever changed.
+    drawn = told.train_sequences(400, 0)[0]
+    dose = told.preprocessor.blocks["dose"].start
+    known = {round(value, 4): index for index, value in enumerate(told.labelled(Split.TRAIN).inputs[:, dose].tolist())}
+    for side, views in enumerate((drawn.state, drawn.next_state)):
+        rows = [known[round(value, 4)] for value in views[0, :, dose].tolist()]
+        assert drawn.latent[0, :, side, 1].tolist() == [float(row % 5 == 0) for row in rows]
+    action = drawn.action[0].unflatten(1, (2, 2))
+    assert torch.equal(action[..., 0], drawn.latent[0, :, 1]) and torch.equal(action.sum(-1), torch.ones_like(action[..., 0]))
+
+
+def test_without_told_targets_nothing_is_different() -> None:
+    plain, told = table(with_ward_as_target), table(with_ward_as_target, **TOLD)
+    one, other = plain.train_sequences(50, 3)[0], told.train_sequences(50, 3)[0]
+    assert torch.equal(one.state, other.state) and torch.equal(one.next_state, other.next_state)
+    assert torch.equal(one.latent, other.latent[..., :1]) and "told_targets" not in plain.manifest
 
 
 def test_items_are_the_index_or_a_column() -> None:
@@ -110,6 +143,8 @@ def set_rows(split: Split, **cells: object) -> Callable[[dict[Split, pd.DataFram
         (set_rows(Split.TRAIN, sex="x"), {}, "'sex': 'x' is none of its values"),
         (set_rows(Split.TEST, treated=1), {}, "target 'treated' has one value only in the test split"),
         (set_rows(Split.TRAIN, treated=7), {}, r"target 'treated': '7' is none of the classes \['0', '1', '2'\]"),
+        (lambda frames: None, {"told_targets": ["treated"]}, r"told_targets: 'treated' has the classes \['0', '1', '2'\]; name"),
+        (lambda frames: None, {"told_targets": ["dose"]}, r"told_targets: 'dose' is no target; name targets of two classes: \[\]"),
         (lambda frames: None, {"attributes": []}, "expected one or more attributes"),
         (
             lambda frames: None,
