@@ -30,7 +30,6 @@ from contextssl.reporting.style import COLOURS, MARKERS, PAPER, RULE, SOFT, hous
 
 FRONT = "#a6acb5"
 KEY_INCHES = 1.75
-TOLD = ("sex", "none")
 
 
 class Family(NamedTuple):
@@ -89,8 +88,7 @@ def _own(axes: Axes, study: StudySet, numbers: Numbers) -> tuple[list[tuple[floa
     """A path for each thing told, from no context to the longest; labels, and what is covered by lines."""
     labels: list[tuple[float, float, str, str]] = []
     covered: list[tuple[float, float]] = []
-    shown = [(model.experiment, environment) for model in study.models for environment in (model.telling, model.hiding)]
-    for series, (experiment, environment) in enumerate(shown):
+    for series, (experiment, environment) in enumerate(_shown(study)):
         # Boosting is measured at the ends, so points between are left out of the path.
         rows = [_rows(study, numbers, own_place(experiment, environment, length)) for length in (0, LONGEST)]
         if rows[0] is None or rows[1] is None:
@@ -108,6 +106,11 @@ def _own(axes: Axes, study: StudySet, numbers: Numbers) -> tuple[list[tuple[floa
         if series % 2 == 0:
             labels.append((*ends[0], "no context" if series == 0 else "told the target: no context", SOFT))
     return labels, covered
+
+
+def _shown(study: StudySet) -> list[tuple[str, str]]:
+    """Experiment and environment of each path, in the order of colours."""
+    return [(model.experiment, environment) for model in study.models for environment in (model.telling, model.hiding)]
 
 
 def _rows(study: StudySet, numbers: Numbers, place: Place) -> tuple[Record, Record] | None:
@@ -140,9 +143,8 @@ def _on_ours(axes: Axes, study: StudySet, numbers: Numbers) -> list[str]:
     """Open marks for classifiers on our embeddings, in the context's colour; returns them."""
     names: list[str] = []
     for _, place in decided_places(study, numbers):
-        if place.environment in TOLD:
-            point = plane_point(study, numbers, place)
-            names += _others(axes, [(place.method, point)] if point else [], PAPER, COLOURS[TOLD.index(place.environment)])
+        point, series = plane_point(study, numbers, place), _shown(study).index((place.experiment, place.environment))
+        names += _others(axes, [(place.method, point)] if point else [], PAPER, COLOURS[series])
     return names
 
 

@@ -118,7 +118,8 @@ def baseline_places(study: StudySet, numbers: Numbers) -> list[tuple[str, Place]
 
 def decided_places(study: StudySet, numbers: Numbers) -> list[tuple[str, Place]]:
     """Label and place of fairlearn's classifiers on our embeddings, after the longest contexts."""
-    found = [p for p in numbers.places if p.experiment == study.experiment and p.method.startswith(f"{OURS}+")]
+    own = [model.experiment for model in study.models]
+    found = [p for p in numbers.places if p.experiment in own and p.method.startswith(f"{OURS}+")]
     return [(f"{label(p.method.removeprefix(f'{OURS}+'))} on ours, {environment_name(p.environment)}", p) for p in found]
 
 

@@ -2,6 +2,7 @@
 
 python benchmarks/fairness_study.py                         Adult and the generated MIMIC, three seeds
 python benchmarks/fairness_study.py --variants              pairs, attributes and objectives beside the main one, one seed each
+python benchmarks/fairness_study.py --parts target flip     some of it; what else was stored stays, with the command that made it
 python benchmarks/fairness_study.py --sets mimic --root DIR a copy of MIMIC-III, into mimic_study.json beside its runs; nothing of it enters this repository
 python benchmarks/fairness_study.py --tables                page and figures again from the stored numbers
 
@@ -15,13 +16,13 @@ import json
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import runs
 from fairness_report import show
-from fairness_rows import LENGTHS, LONGEST, OURS, StudySet
+from fairness_rows import LENGTHS, LONGEST, OURS, Model, StudySet
 from runs import ROOT, Record, Trial, as_json
 
 from contextssl.adapter import Split
@@ -59,14 +60,23 @@ VARIANTS = {
     "paper": ("method=context_ssl/plain", "method.environments.probabilities={sex: 0.5, none: 0.5}"),
 }
 PAIRS_OF_ATTRIBUTES = {"in turn": "", "together": "_joint"}  # ends of the experiments' names
+MAIN, TARGET = "main", "target"
+PARTS = (MAIN, TARGET, *VARIANTS, *PAIRS_OF_ATTRIBUTES)
 SMALLEST_CELL = 10  # people, below which a group is not reported
 
 
+def trials_of(study: StudySet, parts: Sequence[str], seeds: Sequence[int], extra: Sequence[str] = ()) -> list[Trial]:
+    """The runs of these parts of the study."""
+    found = main_trials(study, seeds, extra) if MAIN in parts else []
+    if TARGET in parts:
+        experiment = study.models[1].experiment
+        found += [Trial(experiment, seed, (*study.settings, *extra), RUNS / study.name) for seed in seeds]
+    return found + variant_trials(study, seeds[:1], extra, [part for part in parts if part not in (MAIN, TARGET)])
+
+
 def main_trials(study: StudySet, seeds: Sequence[int], extra: Sequence[str] = ()) -> list[Trial]:
-    """The main experiment, the one whose contexts tell the target, SimCLR and VICReg on the same pairs."""
-    found = [
-        Trial(model.experiment, seed, (*study.settings, *extra), RUNS / study.name) for model in study.models for seed in seeds
-    ]
+    """The main experiment, SimCLR and VICReg on the same pairs."""
+    found = [Trial(study.experiment, seed, (*study.settings, *extra), RUNS / study.name) for seed in seeds]
     boosting = "evaluation.protocols.boosting" + (".cells" if study.name == "adult" else ".protocol.cells")
     for method in ("simclr", "vicreg"):
         words = (f"method={method}", f"evaluation.bank.method_name={method}", f"{boosting}=null")
@@ -77,16 +87,14 @@ def main_trials(study: StudySet, seeds: Sequence[int], extra: Sequence[str] = ()
     return found
 
 
-def variant_trials(
-    study: StudySet, seeds: Sequence[int], extra: Sequence[str] = (), names: Sequence[str] = ()
-) -> list[Trial]:  # fmt: skip
-    """Other pairs and objectives on one attribute; two attributes in turn, and together. Those named, all when none is."""
+def variant_trials(study: StudySet, seeds: Sequence[int], extra: Sequence[str], names: Sequence[str]) -> list[Trial]:
+    """Other pairs and objectives on one attribute; two attributes in turn, and together."""
     folder, words = RUNS / study.name, (*study.settings, *extra)
     trials = {name: [Trial(study.experiment, seed, (*words, *changes), folder, name) for seed in seeds]
               for name, changes in VARIANTS.items()}  # fmt: skip
     for name, kind in PAIRS_OF_ATTRIBUTES.items():
         trials[name] = [Trial(f"{study.experiment}_{study.second}{kind}", seed, words, folder) for seed in seeds]
-    return [trial for name in names or trials for trial in trials[name]]
+    return [trial for name in names for trial in trials[name]]
 
 
 def kept(name: str, row: Result) -> bool:
@@ -97,19 +105,28 @@ def kept(name: str, row: Result) -> bool:
 
 
 def measure(study: StudySet, trials: Sequence[Trial], num_at_once: int, command: Sequence[str]) -> Record:
-    """The part of the record that is about one data set: rows, paired differences, what is known, seconds."""
+    """The part of the record that is about one data set: rows, paired differences, what is known, seconds, who made what.
+
+    Baselines belong to the main experiment and are measured with it.
+    """
     record = runs.measure(trials, num_at_once, command, kept)
+    names = list(dict.fromkeys(trial.name for trial in trials))
     adapter = build(compose_config(trials[0].settings).domain)
-    found, seconds = _baselines(study, adapter)
-    record["seconds"][study.baselines] = seconds
-    own = [trial for trial in trials if trial.name == study.experiment]
-    decided = [row for trial in own for row in _decided(study, trial) if kept(trial.name, row)]
-    record["results"] += runs.averaged(study.experiment, decided)
-    for name in dict.fromkeys(trial.name for trial in trials):
+    for model in study.models:
+        own = [trial for trial in trials if trial.name == model.experiment]
+        decided = [row for trial in own for row in _decided(study, model, trial) if kept(trial.name, row)]
+        record["results"] += runs.averaged(model.experiment, decided) if decided else []
+        rows = [row for row in record["results"] if row["experiment"] == model.experiment]
+        add_row_intervals(rows, [*decided, *(row for trial in own for row in trial.job.results)])
+    for name in set(names) - {model.experiment for model in study.models}:
         results = [row for trial in trials if trial.name == name for row in trial.job.results]
-        add_row_intervals([row for row in record["results"] if row["experiment"] == name], [*results, *decided])
-    record["results"] += baseline_rows(study, [row for row in found if kept(study.baselines, row)])
-    return record | {"known": known(adapter, study.target), "paired": paired(trials)}
+        add_row_intervals([row for row in record["results"] if row["experiment"] == name], results)
+    if study.experiment in names:
+        found, seconds = _baselines(study, adapter)
+        record["seconds"][study.baselines] = seconds
+        record["results"] += baseline_rows(study, [row for row in found if kept(study.baselines, row)])
+    made = {name: {"command": record["command"], "environment": record["environment"]} for name in record["seconds"]}
+    return record | {"known": known(adapter, study.target), "paired": paired(trials), "made": made}
 
 
 def add_row_intervals(rows: Sequence[Record], results: Sequence[Result]) -> None:
@@ -124,7 +141,7 @@ def add_row_intervals(rows: Sequence[Record], results: Sequence[Result]) -> None
             row |= {"row_low": round(low, 5), "row_high": round(high, 5)}
 
 
-def _decided(study: StudySet, trial: Trial) -> list[Result]:
+def _decided(study: StudySet, model: Model, trial: Trial) -> list[Result]:
     """What fairlearn's classifiers decide from a trained model's embeddings after its longest contexts, measured once."""
     file = trial.folder.with_name(f"{trial.folder.name}.decisions.jsonl")
     if not file.is_file():
@@ -135,7 +152,7 @@ def _decided(study: StudySet, trial: Trial) -> list[Result]:
         load_weights(method, run.folder)
         bank = build(config.evaluation.bank)(method.eval(), adapter, training_seed=config.seed)
         fairness = GroupFairness(study.target, num_resamples=200, by_group=True, smallest_cell=SMALLEST_CELL)
-        cells = CellFilter(environments=("none", "sex"), controls=("true",), lengths=(LONGEST,), draws=(0,))
+        cells = CellFilter(environments=(model.hiding, model.telling), controls=("true",), lengths=(LONGEST,), draws=(0,))
         write_results(embedded_decision_results(bank, fairness, cells), file)
     return read_results(file)
 
@@ -203,13 +220,28 @@ def _odds(chance: object, truth: Truth) -> float:
     return max(abs(gap) for gap in expected_odds_gap(chance > 0.5, truth.long_stay, truth.woman))  # type: ignore[operator]
 
 
-def joined(parts: dict[str, Record]) -> Record:
-    """One record of all data sets, rows one after the other."""
-    first = next(iter(parts.values()))
-    head = {key: first[key] for key in ("command", "environment")}
-    sets = {name: {key: part[key] for key in ("data", "seeds", "seconds", "known")} for name, part in parts.items()}
-    paired_rows = [row for part in parts.values() for row in part["paired"]]
-    return head | {"sets": sets, "paired": paired_rows, "results": [row for part in parts.values() for row in part["results"]]}
+def joined(parts: Mapping[str, Record], stored: Record | None = None) -> Record:
+    """One record of all data sets, rows one after the other.
+
+    Of the record stored before, what is not measured anew stays: other data sets, and other experiments of these ones.
+    """
+    new = {name for part in parts.values() for name in part["made"]}
+    stored = stored or {"sets": {}, "paired": [], "results": []}
+    sets = dict(stored["sets"])
+    for name, part in parts.items():
+        before = sets.get(name, {"seeds": [], "seconds": {}, "made": {}})
+        sets[name] = {
+            "data": part["data"],
+            "seeds": sorted({*before["seeds"], *part["seeds"]}),
+            "seconds": before["seconds"] | part["seconds"],
+            "known": part["known"],
+            "made": before["made"] | part["made"],
+        }
+    rows = {
+        key: [row for row in stored[key] if row["experiment"] not in new] + [row for part in parts.values() for row in part[key]]
+        for key in ("paired", "results")
+    }
+    return {"sets": sets} | rows
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -219,12 +251,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--sets", nargs="+", choices=SETS, default=["adult", "generated-mimic"])
     parser.add_argument("--root", type=Path, help="folder of a copy of MIMIC-III, for the set mimic")
-    parser.add_argument(
-        "--variants",
-        nargs="*",
-        choices=(*VARIANTS, *PAIRS_OF_ATTRIBUTES),
-        help="these too, with the first seed; all when none is named",
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=[MAIN, TARGET], help="all but the first two with the first seed"
     )
+    which.add_argument("--variants", action="store_const", dest="parts", const=PARTS[2:], help="the parts of one seed")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--tables", action="store_true", help="measure nothing")
     options = parser.parse_args(words)
@@ -238,11 +269,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         extra = (f"root={options.root.resolve()}",) if own_copy else ()
         parts = {}
         for name in options.sets:
-            trials = main_trials(SETS[name], options.seeds, extra)
-            if options.variants is not None:
-                trials += variant_trials(SETS[name], options.seeds[:1], extra, options.variants)
+            trials = trials_of(SETS[name], options.parts, options.seeds, extra)
             parts[name] = measure(SETS[name], trials, options.jobs, command)
-        write_text(results, as_json(joined(parts)))
+        stored = json.loads(results.read_text()) if results.is_file() else None
+        write_text(results, as_json(joined(parts, stored)))
     if not own_copy:
         show(json.loads(results.read_text()), SETS)
 

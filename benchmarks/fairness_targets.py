@@ -81,7 +81,9 @@ def called(environment: str) -> str:
 
 def claims(study: StudySet, model: Model, numbers: Numbers) -> Iterator[Claim]:
     """What is claimed of a model's contexts, where both sides were measured."""
-    untold, told, empty = (own_place(model.experiment, *where) for where in ((model.hiding,), (model.telling,), (model.hiding, 0)))
+    untold, told, empty = (
+        own_place(model.experiment, *where) for where in ((model.hiding,), (model.telling,), (model.hiding, 0))
+    )
     hiding, telling = called(model.hiding), called(model.telling)
 
     def leakage(place: Place, probes: tuple[str, ...]) -> Record | None:

@@ -134,7 +134,7 @@ def record(study: ModuleType) -> dict:
         name: {"auroc": 0.75, "odds": 0.1} for name in ("whole record", "all but sex", "fair")
     }
     part = {
-        "command": ["python"], "environment": {"processor": "CPU"}, "data": {"stand_in": True}, "seeds": list(seeds), "known": known,
+        "made": {name: {"command": ["python"]} for name in ("mimic_sex", "mimic_sex_target")}, "data": {"stand_in": True}, "seeds": list(seeds), "known": known,
         "seconds": {"mimic_sex": {"train": [100.0, 120.0, 110.0], "evaluate": [60.0, 61.0, 62.0]}},
         "results": rows, "paired": study.paired(done),
     }  # fmt: skip
@@ -157,8 +157,8 @@ def test_the_front_is_what_nothing_beats(study: ModuleType) -> None:
 
 
 def test_every_run_of_the_study_composes(study: ModuleType) -> None:
-    trials = [t for name in ("adult", "generated-mimic") for s in [study.SETS[name]] for t in study.main_trials(s, [0])]
-    trials += study.variant_trials(study.SETS["generated-mimic"], [0])
+    trials = [t for name in ("adult", "generated-mimic") for t in study.trials_of(study.SETS[name], study.PARTS, [0, 1])]
+    assert len(trials) == 2 * (4 * 2 + len(study.PARTS) - 2), "main, target, SimCLR and VICReg with both seeds, the rest with one"
     for trial in trials:
         config = compose_config(trial.settings)
         wanted = {"simclr": "simclr", "vicreg": "vicreg"}.get(trial.variant, "context_ssl")
@@ -260,6 +260,23 @@ def test_paired_rows_compare_nothing_told_with_the_rest(study: ModuleType, recor
     row = found["sex/126", "equalized_odds_difference(sex)", "linear-standardised"]
     assert row["mean"] == pytest.approx(-0.13, abs=0.01) and row["high"] < 0 and row["p"] < 0.01 and row["num_pairs"] == 3
     assert found["-/empty/0", "equalized_odds_difference(sex)", "linear-standardised"]["mean"] == pytest.approx(-0.12, abs=0.01)
+
+
+def test_what_is_not_measured_anew_stays(study: ModuleType, record: dict) -> None:
+    again = study.runs.averaged("mimic_sex_target", told_the_target(7))
+    part = {
+        "made": {"mimic_sex_target": {"command": ["again"]}}, "data": {"stand_in": True}, "seeds": [7], "known": None,
+        "seconds": {"mimic_sex_target": {"train": [1.0]}}, "results": again, "paired": [],
+    }  # fmt: skip
+    both = study.joined({"generated-mimic": part, "adult": part | {"made": {"adult_fairness": {}}, "results": []}}, record)
+    found = both["sets"]["generated-mimic"]
+    assert found["seeds"] == [0, 1, 2, 7] and set(found["seconds"]) == {"mimic_sex", "mimic_sex_target"}
+    assert found["made"] == {"mimic_sex": {"command": ["python"]}, "mimic_sex_target": {"command": ["again"]}}
+    of_second = [row for row in both["results"] if row["experiment"] == "mimic_sex_target"]
+    assert of_second == again and {row["experiment"] for row in both["paired"]} == {"mimic_sex"}
+    rest = [row for row in record["results"] if row["experiment"] != "mimic_sex_target"]
+    assert [row for row in both["results"] if row["experiment"] != "mimic_sex_target"] == rest
+    assert set(both["sets"]) == {"adult", "generated-mimic"}
 
 
 def test_what_is_known_of_generated_patients(study: ModuleType) -> None:

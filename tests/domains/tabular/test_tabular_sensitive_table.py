@@ -64,7 +64,9 @@ def with_ward_as_target(frames: dict[Split, pd.DataFrame]) -> None:
 
 
 @pytest.mark.parametrize("trajectories", [False, True])
-@pytest.mark.parametrize("pairs", [Flip(corruption=0), Matched(columns=("dose",), num_neighbours=3, corruption=0), ProxySwap(corruption=0)])
+@pytest.mark.parametrize(
+    "pairs", [Flip(corruption=0), Matched(columns=("dose",), num_neighbours=3, corruption=0), ProxySwap(corruption=0)]
+)
 def test_a_told_target_is_a_group_whose_latents_are_the_labels(pairs: PairSampler, trajectories: bool) -> None:
     told = table(with_ward_as_target, **TOLD, pairs=pairs, trajectories=trajectories)
     check_adapter(told)
@@ -144,7 +146,11 @@ def set_rows(split: Split, **cells: object) -> Callable[[dict[Split, pd.DataFram
         (set_rows(Split.TEST, treated=1), {}, "target 'treated' has one value only in the test split"),
         (set_rows(Split.TRAIN, treated=7), {}, r"target 'treated': '7' is none of the classes \['0', '1', '2'\]"),
         (lambda frames: None, {"told_targets": ["treated"]}, r"told_targets: 'treated' has the classes \['0', '1', '2'\]; name"),
-        (lambda frames: None, {"told_targets": ["dose"]}, r"told_targets: 'dose' is no target; name targets of two classes: \[\]"),
+        (
+            lambda frames: None,
+            {"told_targets": ["dose"]},
+            r"told_targets: 'dose' is no target; name targets of two classes: \[\]",
+        ),
         (lambda frames: None, {"attributes": []}, "expected one or more attributes"),
         (
             lambda frames: None,
