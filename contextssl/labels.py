@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from contextssl.actions import ActionSpace, Environment
+from contextssl.transfer import send
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,10 @@ class LabelledActions(ActionSpace):
         """[...] int64 labels of items with latents [..., L] under rules [...] (numbers); the leading axes broadcast."""
         classes = self.classes(latent)
         shape = torch.broadcast_shapes(classes.shape[:-1], rule.shape)
-        rule = rule.to(latent.device).expand(shape)
-        column = self._columns.to(latent.device)[rule].unsqueeze(-1)
-        labels: Tensor = self.table.to(latent.device)[rule, classes.expand(*shape, -1).gather(-1, column).squeeze(-1)]
+        rule, columns, table = (send(part, latent.device) for part in (rule, self._columns, self.table))
+        rule = rule.expand(shape)
+        column = columns[rule].unsqueeze(-1)
+        labels: Tensor = table[rule, classes.expand(*shape, -1).gather(-1, column).squeeze(-1)]
         return labels
 
     @cached_property

@@ -27,6 +27,7 @@ from contextssl.methods.environments import EnvironmentSampler
 from contextssl.models.heads import mlp
 from contextssl.models.masks import causal_mask, pair_mask
 from contextssl.models.transformer import ContextTransformer
+from contextssl.transfer import send
 
 
 class ContextClassifier(Classifier):
@@ -120,7 +121,7 @@ class ContextClassifier(Classifier):
 
     def _rules(self, groups: Tensor) -> Tensor:
         """[B] the rule of the environment that tells groups [B, G]."""
-        known = torch.tensor(list(self.rules), device=groups.device)
+        known = send(torch.tensor(list(self.rules)), groups.device)
         return known[(groups.unsqueeze(1) == self.groups_of_rule[known]).all(-1).int().argmax(1)]
 
     def _auxiliary_error(self, outputs: Tensor, latent_y: Tensor, told: Tensor) -> Tensor:
@@ -128,7 +129,8 @@ class ContextClassifier(Classifier):
         assert self.auxiliary is not None
         target = (latent_y[..., : self.actions.num_parameters] - self.latent_mean) / self.latent_scale
         widths = [group.latent_dim for group in self.actions.groups]
-        columns = told.repeat_interleave(torch.tensor(widths, device=told.device), dim=1)
+        # With its length given, the result's shape need not be asked of the device.
+        columns = told.repeat_interleave(send(torch.tensor(widths), told.device), dim=1, output_size=sum(widths))
         return told_group_error(self.auxiliary(F.normalize(outputs, dim=-1)), target.repeat_interleave(2, dim=1), columns, widths)
 
 

@@ -25,6 +25,7 @@ from contextssl.context import ConditionedEncoder, interleave
 from contextssl.distributed import num_processes, own
 from contextssl.models.masks import pair_mask
 from contextssl.models.transformer import ContextTransformer
+from contextssl.transfer import send
 
 
 class LabelTokenClassifier(ExampleClassifier):
@@ -109,4 +110,4 @@ def noisy(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
     everywhere = (num_processes() * len(labels), labels.shape[1])
     replaced = own(torch.rand(everywhere, generator=generator)) < share
     other = own(torch.randint(labels.shape[1], everywhere, generator=generator))
-    return torch.where(replaced.to(labels.device), labels.gather(1, other.to(labels.device)), labels)
+    return torch.where(send(replaced, labels.device), labels.gather(1, send(other, labels.device)), labels)

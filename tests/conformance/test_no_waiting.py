@@ -13,20 +13,24 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from contextssl.adapter import DomainAdapter
 from contextssl.batch import Transitions, stack
 from contextssl.commands.configuration import build, compose_config, config_groups
 from contextssl.methods.context_ssl import ContextSSL
 from contextssl.testing import ToyAdapter
 from contextssl.training import Plan, TrainingState, train_step
+from domains.supervised.label_shift import LabelShift
+from domains.supervised.rules import Identity, Offset
 
-# Methods that learn labels need the supervised domain.
-METHODS = [name for name in config_groups()["method"] if not name.startswith("label")]
+METHODS = list(config_groups()["method"])
 PLAN = Plan(optimizer=partial(torch.optim.AdamW, lr=1e-3), num_steps=5, batch_size=4, num_transitions=8, max_gradient_norm=1.0)
 
 
 def one_step_done(name: str) -> tuple[TrainingState, Transitions]:
     """A method after its first step, which may look at its batch, with narrow layers; and a batch."""
-    adapter = ToyAdapter(trajectories="jepa" in name)
+    adapter: DomainAdapter = ToyAdapter(trajectories="jepa" in name)
+    if name.startswith("label"):
+        adapter = LabelShift(adapter, "class", {"turn": Offset(10), "shift": Identity()})
     settings = compose_config([f"method={name}"]).method
     if "transformer" in settings:
         settings.transformer.width = 16
