@@ -193,12 +193,13 @@ def to_html(table: Table) -> str:
 
 
 def _head(table: Table) -> str:
-    levels = max((len(path) for path in table.columns), default=1)
+    # A level without a word in any column would be an empty line.
+    levels = [level for level in range(max(map(len, table.columns), default=0)) if any(path[level] for path in table.columns)]
     lines = []
-    for level in range(levels):
+    for level in levels or [0]:
         line = ""
-        if level == 0:
-            line += "".join(f'<th class="label" rowspan="{levels}">{html.escape(name)}</th>' for name in table.corner)
+        if level == min(levels, default=0):
+            line += "".join(f'<th class="label" rowspan="{len(levels) or 1}">{html.escape(name)}</th>' for name in table.corner)
         for prefix, paths in groupby(table.columns, key=lambda path: path[: level + 1]):
             line += f'<th colspan="{len(list(paths))}" scope="col">{html.escape(prefix[level])}</th>'
         lines.append(f"<tr>{line}</tr>\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 from synthetic_results import row
@@ -11,7 +12,7 @@ from contextssl.reporting import html_table, markdown_table
 from contextssl.reporting.names import direction, lower_is_better, metric_meaning, metric_name
 from contextssl.reporting.number_format import number, with_bounds, with_margin
 from contextssl.reporting.summary import summary_frame
-from contextssl.reporting.tables import Cell, pivot
+from contextssl.reporting.tables import Cell, Table, pivot, to_html
 
 
 @pytest.mark.parametrize(
@@ -137,3 +138,19 @@ def test_html_has_the_same_numbers_merged_headings_and_escaped_names() -> None:
     assert '<th colspan="2" scope="col">c = 2</th>' in text
     assert "a&lt;b" in text and "a<b" not in text
     assert text.count("a&lt;b") == 1  # the label of the second line repeats and is left blank
+
+
+@pytest.mark.parametrize(
+    ("columns", "lines"),
+    [
+        ((("R2", ""), ("AUROC", "")), [["method", "R2", "AUROC"]]),
+        ((("", "R2"), ("", "AUROC")), [["method", "R2", "AUROC"]]),
+        ((("told", "R2"), ("told", "")), [["method", "told"], ["R2", ""]]),
+        ((("",),), [["method", ""]]),
+    ],
+)
+def test_a_level_of_headings_without_a_word_is_no_line(columns: tuple[tuple[str, ...], ...], lines: list[list[str]]) -> None:
+    text = to_html(Table(("method",), columns, (("ours",),), ((Cell(0.5),) * len(columns),)))
+    head = text.partition("<thead>")[2].partition("</thead>")[0]
+    assert [re.findall(">([^<>]*)</th>", line) for line in head.splitlines() if line] == lines
+    assert f'rowspan="{len(lines)}"' in head
