@@ -199,7 +199,9 @@ class FittedMatched:
         corruption = self.sampler.corruption
         y = self.table.corrupted(self.table.values[partners], corruption, rng)
         x = self.table.values[rows]
-        return Pairs(self.table.corrupted(x, corruption, rng) if self.sampler.corrupt_x else x, y, s_x, s_y, partners)
+        return Pairs(
+            self.table.corrupted(x, corruption, rng) if self.sampler.corrupt_x else x, y, s_x, s_y, partners.astype(np.int64)
+        )
 
 
 @dataclass(frozen=True, slots=True)
