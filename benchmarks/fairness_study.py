@@ -60,23 +60,23 @@ VARIANTS = {
     "paper": ("method=context_ssl/plain", "method.environments.probabilities={sex: 0.5, none: 0.5}"),
 }
 PAIRS_OF_ATTRIBUTES = {"in turn": "", "together": "_joint"}  # ends of the experiments' names
-MAIN, TARGET = "main", "target"
-PARTS = (MAIN, TARGET, *VARIANTS, *PAIRS_OF_ATTRIBUTES)
+MAIN, TARGET, BASELINES = "main", "target", "baselines"
+SEVERAL_SEEDS = (MAIN, TARGET, BASELINES)
+PARTS = (*SEVERAL_SEEDS, *VARIANTS, *PAIRS_OF_ATTRIBUTES)
 SMALLEST_CELL = 10  # people, below which a group is not reported
 
 
 def trials_of(study: StudySet, parts: Sequence[str], seeds: Sequence[int], extra: Sequence[str] = ()) -> list[Trial]:
     """The runs of these parts of the study."""
-    found = main_trials(study, seeds, extra) if MAIN in parts else []
-    if TARGET in parts:
-        experiment = study.models[1].experiment
-        found += [Trial(experiment, seed, (*study.settings, *extra), RUNS / study.name) for seed in seeds]
-    return found + variant_trials(study, seeds[:1], extra, [part for part in parts if part not in (MAIN, TARGET)])
+    asked = [model.experiment for model, part in zip(study.models, (MAIN, TARGET), strict=True) if part in parts]
+    found = [Trial(name, seed, (*study.settings, *extra), RUNS / study.name) for name in asked for seed in seeds]
+    found += trained_baselines(study, seeds, extra) if BASELINES in parts else []
+    return found + variant_trials(study, seeds[:1], extra, [part for part in parts if part not in SEVERAL_SEEDS])
 
 
-def main_trials(study: StudySet, seeds: Sequence[int], extra: Sequence[str] = ()) -> list[Trial]:
-    """The main experiment, SimCLR and VICReg on the same pairs."""
-    found = [Trial(study.experiment, seed, (*study.settings, *extra), RUNS / study.name) for seed in seeds]
+def trained_baselines(study: StudySet, seeds: Sequence[int], extra: Sequence[str]) -> list[Trial]:
+    """SimCLR and VICReg on the same pairs."""
+    found = []
     boosting = "evaluation.protocols.boosting" + (".cells" if study.name == "adult" else ".protocol.cells")
     for method in ("simclr", "vicreg"):
         words = (f"method={method}", f"evaluation.bank.method_name={method}", f"{boosting}=null")
@@ -107,7 +107,7 @@ def kept(name: str, row: Result) -> bool:
 def measure(study: StudySet, trials: Sequence[Trial], num_at_once: int, command: Sequence[str]) -> Record:
     """The part of the record that is about one data set: rows, paired differences, what is known, seconds, who made what.
 
-    Baselines belong to the main experiment and are measured with it.
+    What is fitted belongs to the trained baselines and is measured with them.
     """
     record = runs.measure(trials, num_at_once, command, kept)
     names = list(dict.fromkeys(trial.name for trial in trials))
@@ -121,7 +121,7 @@ def measure(study: StudySet, trials: Sequence[Trial], num_at_once: int, command:
     for name in set(names) - {model.experiment for model in study.models}:
         results = [row for trial in trials if trial.name == name for row in trial.job.results]
         add_row_intervals([row for row in record["results"] if row["experiment"] == name], results)
-    if study.experiment in names:
+    if study.method("simclr") in names:
         found, seconds = _baselines(study, adapter)
         record["seconds"][study.baselines] = seconds
         record["results"] += baseline_rows(study, [row for row in found if kept(study.baselines, row)])
@@ -253,9 +253,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--root", type=Path, help="folder of a copy of MIMIC-III, for the set mimic")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--parts", nargs="+", choices=PARTS, default=[MAIN, TARGET], help="all but the first two with the first seed"
+        "--parts", nargs="+", choices=PARTS, default=SEVERAL_SEEDS, help="all but the first three with the first seed"
     )
-    which.add_argument("--variants", action="store_const", dest="parts", const=PARTS[2:], help="the parts of one seed")
+    which.add_argument(
+        "--variants", action="store_const", dest="parts", const=PARTS[len(SEVERAL_SEEDS) :], help="the parts of one seed"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--tables", action="store_true", help="measure nothing")
     options = parser.parse_args(words)
