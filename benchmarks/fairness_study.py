@@ -231,7 +231,8 @@ def joined(parts: Mapping[str, Record], stored: Record | None = None) -> Record:
     for name, part in parts.items():
         before = sets.get(name, {"seeds": [], "seconds": {}, "made": {}})
         sets[name] = {
-            "data": part["data"],
+            # Other experiments describe other groups of the same rows.
+            "data": part["data"] if "data" not in before or SETS[name].experiment in part["made"] else before["data"],
             "seeds": sorted({*before["seeds"], *part["seeds"]}),
             "seconds": before["seconds"] | part["seconds"],
             "known": part["known"],

@@ -265,11 +265,12 @@ def test_paired_rows_compare_nothing_told_with_the_rest(study: ModuleType, recor
 def test_what_is_not_measured_anew_stays(study: ModuleType, record: dict) -> None:
     again = study.runs.averaged("mimic_sex_target", told_the_target(7))
     part = {
-        "made": {"mimic_sex_target": {"command": ["again"]}}, "data": {"stand_in": True}, "seeds": [7], "known": None,
+        "made": {"mimic_sex_target": {"command": ["again"]}}, "data": {"told_targets": [TARGET]}, "seeds": [7], "known": None,
         "seconds": {"mimic_sex_target": {"train": [1.0]}}, "results": again, "paired": [],
     }  # fmt: skip
     both = study.joined({"generated-mimic": part, "adult": part | {"made": {"adult_fairness": {}}, "results": []}}, record)
     found = both["sets"]["generated-mimic"]
+    assert found["data"] == {"stand_in": True} and both["sets"]["adult"]["data"] == {"told_targets": [TARGET]}
     assert found["seeds"] == [0, 1, 2, 7] and set(found["seconds"]) == {"mimic_sex", "mimic_sex_target"}
     assert found["made"] == {"mimic_sex": {"command": ["python"]}, "mimic_sex_target": {"command": ["again"]}}
     of_second = [row for row in both["results"] if row["experiment"] == "mimic_sex_target"]
