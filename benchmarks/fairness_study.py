@@ -110,17 +110,14 @@ def measure(study: StudySet, trials: Sequence[Trial], num_at_once: int, command:
     What is fitted belongs to the trained baselines and is measured with them.
     """
     record = runs.measure(trials, num_at_once, command, kept)
-    names = list(dict.fromkeys(trial.name for trial in trials))
+    names, models = list(dict.fromkeys(trial.name for trial in trials)), {model.experiment: model for model in study.models}
     adapter = build(compose_config(trials[0].settings).domain)
-    for model in study.models:
-        own = [trial for trial in trials if trial.name == model.experiment]
-        decided = [row for trial in own for row in _decided(study, model, trial) if kept(trial.name, row)]
-        record["results"] += runs.averaged(model.experiment, decided) if decided else []
-        rows = [row for row in record["results"] if row["experiment"] == model.experiment]
+    for name in names:
+        own = [trial for trial in trials if trial.name == name]
+        decided = [row for trial in own if name in models for row in _decided(study, models[name], trial) if kept(name, row)]
+        record["results"] += runs.averaged(name, decided)
+        rows = [row for row in record["results"] if row["experiment"] == name]
         add_row_intervals(rows, [*decided, *(row for trial in own for row in trial.job.results)])
-    for name in set(names) - {model.experiment for model in study.models}:
-        results = [row for trial in trials if trial.name == name for row in trial.job.results]
-        add_row_intervals([row for row in record["results"] if row["experiment"] == name], results)
     if study.method("simclr") in names:
         found, seconds = _baselines(study, adapter)
         record["seconds"][study.baselines] = seconds
