@@ -60,9 +60,9 @@ def contexts(model: Model, empty: str = "no context") -> list[tuple[str, Place]]
 
 
 def all_contexts(study: StudySet) -> list[tuple[str, Place]]:
-    """Those of both models."""
-    main, second = study.models
-    return contexts(main) + contexts(second, "no context, of that model")
+    """Those of all models."""
+    main, *others = study.models
+    return contexts(main) + [entry for model in others for entry in contexts(model, "no context, of that model")]
 
 
 def table(study: StudySet, numbers: Numbers) -> str:

@@ -30,6 +30,7 @@ class StudySet:
         target: what is to be predicted with equal rates.
         second: the other sensitive attribute, in experiments on two.
         settings: of every run.
+        told_target: whether there is a second model, whose contexts tell the target.
     """
 
     name: str
@@ -38,14 +39,14 @@ class StudySet:
     target: str
     second: str
     settings: tuple[str, ...] = ()
+    told_target: bool = False
 
     @property
-    def models(self) -> tuple[Model, Model]:
-        """The main one, and one whose contexts tell the target."""
-        return (
-            Model(self.experiment, "none", "sex"),
-            Model(f"{self.experiment}_target", self.target, f"sex+{self.target}"),
-        )
+    def models(self) -> tuple[Model, ...]:
+        """The main one, and one whose contexts tell the target where there is one."""
+        main = Model(self.experiment, "none", "sex")
+        second = Model(f"{self.experiment}_target", self.target, f"sex+{self.target}")
+        return (main, second) if self.told_target else (main,)
 
     @property
     def baselines(self) -> str:

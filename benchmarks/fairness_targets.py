@@ -106,7 +106,7 @@ def claims(study: StudySet, model: Model, numbers: Numbers) -> Iterator[Claim]:
 
 
 def targets_table(study: StudySet, numbers: Numbers, record: Record) -> str:
-    """Every target with its numbers, and whether it holds: of the main model, then of the one that is told the target."""
+    """Every target with its numbers, and whether it holds: of the main model, then of one that is told the target."""
     lines = [HEAD]
     for model in study.models:
         lines += [claim.line for claim in claims(study, model, numbers)]
