@@ -30,6 +30,7 @@ class StudySet:
         target: what is to be predicted with equal rates.
         second: the other sensitive attribute, in experiments on two.
         settings: of every run.
+        pairs: how the main experiment draws partners; other ways are variants.
         told_target: whether there is a second model, whose contexts tell the target.
     """
 
@@ -39,6 +40,7 @@ class StudySet:
     target: str
     second: str
     settings: tuple[str, ...] = ()
+    pairs: str = "matched"
     told_target: bool = False
 
     @property

@@ -47,12 +47,13 @@ SETS = {
     "adult": StudySet("adult", "UCI Adult", "adult_fairness", "income", "race", told_target=True),
     "generated-mimic": StudySet(
         "generated-mimic", "Generated MIMIC", "mimic_sex", "long_stay_7d", "insurance",
-        ("data=generated", "+domain.num_generated=24000"),
+        ("data=generated", "+domain.num_generated=24000"), pairs="flip",
     ),
-    "mimic": StudySet("mimic", "MIMIC-III", "mimic_sex", "long_stay_7d", "insurance"),
+    "mimic": StudySet("mimic", "MIMIC-III", "mimic_sex", "long_stay_7d", "insurance", pairs="flip"),
 }  # fmt: skip
 VARIANTS = {
     "flip": ("pairs=flip",),
+    "matched": ("domain.pairs=null",),
     "proxy_swap": ("pairs=proxy_swap",),
     "presence": ("method.environments.probabilities={sex: 0.5, none: 0.5}", "method.environments.decoy_share=0.0"),
     "default": ("method=context_ssl/default", "train.num_steps=1200"),
@@ -75,7 +76,7 @@ def trials_of(study: StudySet, parts: Sequence[str], seeds: Sequence[int], extra
 
 
 def trained_baselines(study: StudySet, seeds: Sequence[int], extra: Sequence[str]) -> list[Trial]:
-    """SimCLR and VICReg on the same pairs."""
+    """SimCLR and VICReg on matched pairs."""
     found = []
     boosting = "evaluation.protocols.boosting" + (".cells" if study.name == "adult" else ".protocol.cells")
     for method in ("simclr", "vicreg"):
@@ -88,13 +89,13 @@ def trained_baselines(study: StudySet, seeds: Sequence[int], extra: Sequence[str
 
 
 def variant_trials(study: StudySet, seeds: Sequence[int], extra: Sequence[str], names: Sequence[str]) -> list[Trial]:
-    """Other pairs and objectives on one attribute; two attributes in turn, and together."""
+    """Other pairs and objectives on one attribute; two attributes in turn, and together. The main experiment's own pairs are none."""
     folder, words = RUNS / study.name, (*study.settings, *extra)
     trials = {name: [Trial(study.experiment, seed, (*words, *changes), folder, name) for seed in seeds]
-              for name, changes in VARIANTS.items()}  # fmt: skip
+              for name, changes in VARIANTS.items() if name != study.pairs}  # fmt: skip
     for name, kind in PAIRS_OF_ATTRIBUTES.items():
         trials[name] = [Trial(f"{study.experiment}_{study.second}{kind}", seed, words, folder) for seed in seeds]
-    return [trial for name in names for trial in trials[name]]
+    return [trial for name in names for trial in trials.get(name, [])]
 
 
 def kept(name: str, row: Result) -> bool:
@@ -270,7 +271,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parts = {}
         for name in options.sets:
             trials = trials_of(SETS[name], options.parts, options.seeds, extra)
-            parts[name] = measure(SETS[name], trials, options.jobs, command)
+            if trials:  # the main experiment's own pairs are no variant
+                parts[name] = measure(SETS[name], trials, options.jobs, command)
         stored = json.loads(results.read_text()) if results.is_file() else None
         write_text(results, as_json(joined(parts, stored)))
     if not own_copy:
