@@ -282,3 +282,9 @@ def test_wandb_works_offline_and_a_resumed_run_keeps_its_id(tmp_path: Path) -> N
     kept = (tmp_path / "logged" / "wandb_id").read_text()
     folders = list((tmp_path / "logged" / "wandb").glob("offline-run-*"))
     assert folders and all(folder.name.endswith(kept) for folder in folders)
+
+
+def test_training_on_a_cpu_keeps_freed_memory(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("contextssl.commands.train.keep_freed_memory", lambda: asked.append("kept"))
+    assert command("train", *TOY, "device=cpu", "run=run")[0] == 0 and asked == ["kept"]

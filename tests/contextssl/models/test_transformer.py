@@ -116,3 +116,10 @@ def test_parameter_count_of_the_reference_size():
 def test_width_must_fit_the_heads():
     with pytest.raises(ValueError, match="not a multiple of its 3 heads"):
         ContextTransformer(4, 4, width=16, num_heads=3)
+
+
+def test_a_prefix_holds_the_memory_of_its_keys_and_values_alone() -> None:
+    model = ContextTransformer(7, 5, width=16, num_layers=2, num_heads=2)
+    prefix, _ = model.prefix(torch.randn(1, 6, 7), pair_mask(6))
+    held = {part.untyped_storage().data_ptr(): part.untyped_storage().nbytes() for pair in prefix for part in pair}
+    assert sum(held.values()) == 2 * 2 * 6 * 16 * 4  # layers, keys and values, tokens, width, bytes
