@@ -37,6 +37,25 @@ def ridge_r2(embedding: Tensor, target: Tensor, weight: Tensor | None = None, *,
         return explained / (u.square().sum(0) / rows).clamp_min(1e-8)
 
 
+def beyond(target: Tensor, known: Tensor) -> Tensor:
+    """[B, N, F] what a linear function of `known`, fitted in each of the B sets, does not explain of `target`.
+
+    Of known classes it leaves the distance to the class's mean, which nothing that says the class alone can read. Hiding what is
+    left asks for equal treatment within classes (equalized odds), hiding the target itself for equal treatment of all (parity).
+
+    Args:
+        target: [B, N, F].
+        known: [B, N, K]; columns of zeros, or that repeat others, explain nothing.
+    """
+    with torch.autocast(target.device.type, enabled=False):
+        known, target = (rows.float() - rows.float().mean(1, keepdim=True) for rows in (known, target))
+        scatter, cross = known.mT @ known / known.shape[1], known.mT @ target / known.shape[1]
+        # Unlike `solve`, this does not wait for the device to say that the matrix was regular; the ridge makes it so.
+        solution, _ = torch.linalg.solve_ex(scatter + 1e-6 * torch.eye(known.shape[2], device=known.device), cross)
+        rest: Tensor = target - known @ solution
+        return rest
+
+
 def _counts(rows: Tensor, weight: Tensor | None) -> Tensor:
     """[N, 1] the weight of each row, in single precision at least."""
     return torch.ones(len(rows), 1, device=rows.device) if weight is None else weight.float().unsqueeze(1)

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from contextssl.actions import ActionSpace, hide
 from contextssl.batch import Transitions
 from contextssl.distributed import gather, num_processes, own, total
-from contextssl.losses.leakage import Leakage
+from contextssl.losses.leakage import Leakage, beyond
 from contextssl.methods.environments import Told
 from contextssl.models.transformer import ContextTransformer
 from contextssl.transfer import send
@@ -47,19 +47,23 @@ class Rehearsal(nn.Module):
         context_pairs: numbers of context pairs k, one drawn for each sequence.
         contrastive_weight, auxiliary_weight, leakage_weight, content_weight, fit_weight, evidence_weight,
             agreement_weight: weights of the terms; one of weight 0 is left out.
+        leakage_given_told: whether only that is penalised of a group which told groups do not say of it. It makes no difference
+            where groups are independent; where a told target goes with a sensitive attribute, hiding all of the one costs the other.
         penalty: builds the leakage penalty of one group from (number of its functions, embedding width).
     """
 
     def __init__(
         self, actions: ActionSpace, features_dim: int, transformer: ContextTransformer, *, context_pairs: Sequence[int],
         contrastive_weight: float = 1.0, auxiliary_weight: float = 1.0, leakage_weight: float = 1.0, content_weight: float = 0.0,
-        fit_weight: float = 0.0, evidence_weight: float = 0.0, agreement_weight: float = 0.0, penalty: Callable[[int, int], Leakage] = Leakage,
+        fit_weight: float = 0.0, evidence_weight: float = 0.0, agreement_weight: float = 0.0, leakage_given_told: bool = False,
+        penalty: Callable[[int, int], Leakage] = Leakage,
     ) -> None:  # fmt: skip
         super().__init__()
         embedding_dim, width = transformer.read_out.out_features, transformer.read_out.in_features
         self.actions, self.context_pairs = actions, tuple(context_pairs)
         self.contrastive_weight, self.auxiliary_weight = contrastive_weight, auxiliary_weight
         self.leakage_weight, self.content_weight = leakage_weight, content_weight
+        self.leakage_given_told = leakage_given_told
         groups = actions.groups if leakage_weight else ()
         self.leakage = nn.ModuleDict({group.name: penalty(group.num_functions, embedding_dim) for group in groups})
         self.content = nn.Linear(embedding_dim + actions.latent_dim, features_dim) if content_weight else None
@@ -161,11 +165,15 @@ class Rehearsal(nn.Module):
     def _leakage(self, plain: Tensor, latent: Tensor, told: Tensor, any_context: Tensor) -> Tensor:
         """Sum over groups of the penalty on the sequences whose context does not tell the group."""
         total = plain.new_zeros(())
-        for index, (name, penalty) in enumerate(self.penalties.items()):
+        functions = [group.functions(latent[..., self.actions.latent_slice(group.name)]) for group in self.actions.groups]
+        if self.leakage_given_told:
+            # What a context does not tell is zero here. Of the groups it tells nothing is left, and they do not count below.
+            shown = torch.cat([told[:, index, None, None] * known for index, known in enumerate(functions)], dim=-1)
+            functions = [beyond(values, shown) for values in functions]
+        for index, penalty in enumerate(self.penalties.values()):
             untold = (told[:, index] == 0) & any_context
-            functions = self.actions.group(name).functions(latent[..., self.actions.latent_slice(name)])
             weight = untold[:, None].expand(plain.shape[:2])
-            total = total + penalty(plain.flatten(0, 1), functions.flatten(0, 1), weight.flatten())
+            total = total + penalty(plain.flatten(0, 1), functions[index].flatten(0, 1), weight.flatten())
         return total
 
 

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
-from sklearn.linear_model import Ridge
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LinearRegression, Ridge
 
 from contextssl.losses.auxiliary import told_group_error
-from contextssl.losses.leakage import Adversary, Leakage, ridge_r2
+from contextssl.losses.leakage import Adversary, Leakage, beyond, ridge_r2
 
 
 def noise(*shape, seed=0):
@@ -31,6 +33,26 @@ def test_ridge_r2_limits_and_invariances():
     torch.testing.assert_close(
         ridge_r2(z * torch.tensor([1e-3, 1, 10, 100]) + 7, 3 * known - 2), ridge_r2(z, known), rtol=1e-3, atol=1e-4
     )
+
+
+def test_beyond_is_the_residual_of_a_regression_in_each_set():
+    target, known = noise(3, 50, 2), noise(3, 50, 4, seed=1)
+    known[..., 2] = 0  # nothing is said there
+    known[1, :, 3] = 2 * known[1, :, 0] + 1  # and there, what is known already
+    target = target + known[..., :1]
+    for b in range(3):
+        fitted = LinearRegression().fit(known[b].numpy(), target[b].numpy()).predict(known[b].numpy())
+        torch.testing.assert_close(beyond(target, known)[b], target[b] - torch.from_numpy(fitted), rtol=1e-3, atol=1e-4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 2)), min_size=3, max_size=40))
+def test_beyond_known_classes_every_class_has_the_same_mean(rows):
+    group, label = torch.tensor([g for g, _ in rows]), torch.tensor([c for _, c in rows])
+    rest = beyond(group.float()[None, :, None], torch.nn.functional.one_hot(label, 3).float()[None])[0, :, 0]
+    for value in label.unique():
+        members = group[label == value].float()
+        torch.testing.assert_close(rest[label == value], members - members.mean(), rtol=0, atol=1e-3)
 
 
 def test_rows_of_weight_zero_do_not_exist():

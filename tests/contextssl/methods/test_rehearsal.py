@@ -351,3 +351,31 @@ def test_evidence_term_reads_the_true_actions_also_of_decoys_and_hidden_groups()
 def test_evidence_term_needs_something_that_reads_evidence():
     with pytest.raises(ValueError, match="set read_evidence, or the weight to 0"):
         rehearse(build(evidence_weight=1.0), batch())
+
+
+def test_what_told_groups_say_of_an_untold_one_can_be_let_pass():
+    """An embedding that holds the told label alone: sex goes with it, and is read through it unless it is taken as given."""
+    label = (noise(1, 400, seed=1) > 0).float()
+    sex = ((noise(1, 400, seed=2) + 1.5 * label) > 0.7).float()
+    latent = torch.stack([label, sex], dim=-1).expand(4, -1, -1)
+    space = ActionSpace([Group("label", 2, 1, Kind.SWITCH, ""), Group("sex", 2, 1, Kind.SWITCH, "")])
+    told = torch.tensor([[1.0, 0], [1, 0], [0, 0], [1, 1]])
+    only_label = nn.functional.normalize(torch.cat([2 * latent[..., :1] - 1, 0.01 * noise(4, 400, 7)], dim=-1), dim=-1)
+    both = nn.functional.normalize(only_label + (2 * latent[..., 1:] - 1) * noise(8, seed=3), dim=-1)
+
+    def penalty(embedding, contexts, given_told):
+        rehearsal = Rehearsal(
+            space, 4, ContextTransformer(8, 8, width=8, num_layers=1, num_heads=2), context_pairs=(1,), leakage_given_told=given_told,
+            penalty=partial(Leakage, adversary_updates=0, queue_length=1),
+        )  # fmt: skip
+        for each in rehearsal.penalties.values():
+            each.strength.fill_(1.0)
+        any_context = torch.ones(len(contexts), dtype=torch.bool)
+        return rehearsal._leakage(embedding[contexts], latent[contexts], told[contexts], any_context).item()
+
+    telling, silent, of_both = [0, 1], [2], [3]
+    assert penalty(only_label, telling, False) > 0.1
+    assert penalty(only_label, telling, True) < 0.03
+    assert penalty(both, telling, True) > 0.3, "what is left of sex within a class still counts"
+    assert penalty(only_label, silent, True) == pytest.approx(penalty(only_label, silent, False), rel=1e-3), "nothing was told"
+    assert penalty(both, of_both, True) == 0
