@@ -264,7 +264,7 @@ def training_curves(title: str, series: Mapping[str, tuple[Sequence[float], Sequ
         ends = []
         for position, (name, (steps, values)) in enumerate(series.items()):
             colour = INK if len(series) == 1 else _look(position)[0]
-            axes.plot(steps, values, color=colour, linewidth=1.2, label=name)
+            axes.plot(steps, values, color=colour, linewidth=1.2, marker="o" if len(steps) == 1 else "", label=name)
             if finite := [value for value in values if np.isfinite(value)]:
                 ends.append(LineLabel(finite[-1], name, colour))
         everything = np.array([value for _, values in series.values() for value in values], dtype=float)

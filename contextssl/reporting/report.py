@@ -85,12 +85,12 @@ def _opening(folder: RunFolder, study: Study | None) -> tuple[Block, ...]:
             )
         )
     if study is None:
-        blocks.append(
-            Paragraph(
-                "This run has not been evaluated yet: there are no results to report. `contextssl evaluate run=RUN` makes them.",
-                "lead",
-            )
+        why = (
+            "The evaluation of this run left nothing to report."
+            if folder.evaluated
+            else "This run has not been evaluated yet: there are no results to report. `contextssl evaluate run=RUN` makes them."
         )
+        blocks.append(Paragraph(why, "lead"))
     else:
         blocks.append(Paragraph(headline.question(study), "lead"))
         blocks += [Paragraph(answer) for answer in headline.answers(study)]

@@ -25,7 +25,8 @@ class RunFolder:
         environment: versions, commit, hardware, command.
         manifest: the adapter's description of its data; `stand_in` is true for generated data.
         metrics: rows of training metrics, each with a `step`; empty when there are none.
-        results: evaluation rows; empty before the run was evaluated.
+        results: evaluation rows.
+        evaluated: whether it was evaluated, be it without a row to report.
         pictures: what the evaluation drew.
         warnings: warning lines of the run's log.
     """
@@ -36,6 +37,7 @@ class RunFolder:
     manifest: Mapping[str, Any]
     metrics: tuple[Mapping[str, Any], ...]
     results: tuple[Result, ...]
+    evaluated: bool
     pictures: tuple[Picture, ...]
     warnings: tuple[str, ...]
 
@@ -62,6 +64,7 @@ def read_run(run: Path) -> RunFolder:
         manifest=_json(run, "manifest.json"),
         metrics=_metrics(run / "metrics.jsonl"),
         results=_results(run / "results.jsonl"),
+        evaluated=(run / "results.jsonl").is_file(),
         pictures=read_pictures(run / "figures"),
         warnings=_warnings(run / "log.txt"),
     )

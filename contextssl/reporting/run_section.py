@@ -72,9 +72,12 @@ def collapse_cautions(folder: RunFolder) -> list[str]:
 
 
 def data_section(folder: RunFolder) -> Section:
-    """The manifest, entry by entry."""
+    """The manifest, entry by entry; what is itself a text, like the flow of a cohort, stands below."""
+    texts = {key: value for key, value in folder.manifest.items() if _is_text(value)}
+    entries = _entries({key: value for key, value in folder.manifest.items() if key not in texts})
+    blocks: list[Block] = [CaptionedTable(entries, "What the numbers were measured on, as the run recorded it.")]
     return Section(
-        "Data", (CaptionedTable(_entries(folder.manifest), "What the numbers were measured on, as the run recorded it."),)
+        "Data", (*blocks, *(Listing("\n".join(lines), key.replace("_", " ").capitalize()) for key, lines in texts.items()))
     )
 
 
@@ -96,6 +99,11 @@ def reproduction_section(folder: RunFolder) -> Section:
     if not command:
         blocks.append(Paragraph("The training command was not recorded: start from the resolved configuration above.", "note"))
     return Section("How to reproduce", tuple(blocks))
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is a list of lines, which spaces align, and not of names."""
+    return isinstance(value, list) and len(value) > 1 and all(isinstance(line, str) and "  " in line for line in value[:2])
 
 
 def _entries(content: Mapping[str, Any]) -> Table:

@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -126,6 +127,10 @@ def _tick(value: float, decimals: int) -> str:
     return ("−" if value < 0 else "") + (text[1:] if text.startswith("0.") else text)
 
 
+_BESIDE = 1.03  # where labels begin, in widths of the axes
+_TICKS_INCHES = 0.4  # what the labels of the next panel's ticks take
+
+
 @dataclass(frozen=True, slots=True)
 class LineLabel:
     """A label at the right-hand end of a line that ends at height `y`."""
@@ -136,12 +141,30 @@ class LineLabel:
 
 
 def label_lines(axes: Axes, labels: Sequence[LineLabel], gap: float = 0.075) -> None:
-    """Write labels right of the axes at their lines' heights, moved apart to at least `gap` of the axes' height, inside of it."""
+    """Write labels right of the axes at their lines' heights, moved apart to at least `gap` of the axes' height, inside of it.
+
+    The axes get narrower where a label would run over the edge of the figure or into the next panel.
+    """
     ordered = sorted(labels, key=lambda label: (label.y, label.text))
     to_axes = axes.transData + axes.transAxes.inverted()
     heights = within(spread([float(to_axes.transform((1.0, label.y))[1]) for label in ordered], gap), gap)
-    for label, height in zip(ordered, heights, strict=True):
-        axes.text(1.03, height, label.text, color=label.colour, transform=axes.transAxes, va="center", fontsize=7.5)
+    texts = [
+        axes.text(_BESIDE, height, label.text, color=label.colour, transform=axes.transAxes, va="center", fontsize=7.5)
+        for label, height in zip(ordered, heights, strict=True)
+    ]
+    _make_room(axes, texts)
+
+
+def _make_room(axes: Axes, texts: Sequence[Text]) -> None:
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    longest = max((text.get_window_extent(renderer).width for text in texts), default=0.0) / figure.bbox.width
+    box, inch = axes.get_position(), 1 / figure.get_figwidth()
+    next_panels = [other.get_position().x0 - _TICKS_INCHES * inch for other in figure.axes if other.get_position().x0 > box.x1]
+    room = min([1 - 0.1 * inch, *next_panels]) - box.x0 - longest
+    if _BESIDE * box.width > room:
+        axes.set_position((box.x0, box.y0, max(room / _BESIDE, box.width / 2), box.height))
 
 
 def spread(positions: Sequence[float], gap: float) -> list[float]:

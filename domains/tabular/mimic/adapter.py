@@ -14,7 +14,7 @@ from contextssl.adapter import Split
 from domains.tabular.encoders import TabularEncoder
 from domains.tabular.mimic.cohort import TARGETS, Cohort, CohortOptions, build_cohort
 from domains.tabular.mimic.features import SENSITIVE_VALUES
-from domains.tabular.mimic.flow import SMALLEST_SHOWN
+from domains.tabular.mimic.flow import SMALLEST_SHOWN, shown_counts
 from domains.tabular.mimic.folder import find_folder
 from domains.tabular.mimic.generated import generate, truth
 from domains.tabular.mimic.truth import Truth
@@ -121,9 +121,15 @@ class Mimic(SensitiveTable):
         for name in ("rows", "majority_rate"):
             assert isinstance(self.manifest[name], dict)
         rows, rates = dict(self.manifest["rows"]), dict(self.manifest["majority_rate"])  # type: ignore[call-overload]
-        few = {key: round((1 - rate) * rows[key.partition("/")[0]]) < SMALLEST_SHOWN for key, rate in rates.items()}
+        few = {key: _is_few(rate, rows[key.partition("/")[0]]) for key, rate in rates.items()}
         self.manifest["majority_rate"] = {key: rate for key, rate in rates.items() if not few[key]}
-        self.manifest["rows"] = {key: count if count >= SMALLEST_SHOWN else f"<{SMALLEST_SHOWN}" for key, count in rows.items()}
+        if min(rows.values()) < SMALLEST_SHOWN:
+            self.manifest["rows"] = dict(zip(rows, shown_counts(rows.values(), generated=False), strict=True))
+
+
+def _is_few(rate: float, total: int) -> bool:
+    """Whether so few are among those of the largest class, or among the others, that they are not counted in public."""
+    return min(round(rate * total), round((1 - rate) * total)) < SMALLEST_SHOWN
 
 
 def matched_columns(schema: TableSchema) -> tuple[str, ...]:

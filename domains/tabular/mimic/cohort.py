@@ -12,7 +12,7 @@ import pandas as pd
 
 from contextssl.adapter import Split
 from domains.tabular.mimic import codes, features
-from domains.tabular.mimic.flow import Exclusion, Flow, shown_counts, shown_rate
+from domains.tabular.mimic.flow import Exclusion, Flow, shown_counts, shown_rates
 from domains.tabular.mimic.measurements import measure, summary_columns
 from domains.tabular.mimic.tables import read_table
 from domains.tabular.preprocessing import Column, TableSchema
@@ -228,17 +228,24 @@ def _check(cohort: Cohort, options: CohortOptions) -> None:
 def _group_lines(cohort: Cohort) -> list[str]:
     frame, generated = cohort.frame, cohort.flow.generated
     binary = [name for name, classes in cohort.classes.items() if classes == ("0", "1")]
-    groups = [("all", frame)] + [
-        (f"{name} {value}", frame[frame[name] == value])
+    groups = {"all": [("all", frame)]} | {
+        name: [(f"{name} {value}", frame[frame[name] == value]) for value in features.SENSITIVE_VALUES[name]]
         for name in cohort.schema.sensitive
-        for value in features.SENSITIVE_VALUES[name]
-    ]
-    counts = [int((rows["split"] == str(split)).sum()) for _, rows in groups for split in Split]
-    shown = shown_counts(counts, generated)
-    width = max(len(name) for name, _ in groups)
+    }
+    every = [group for attribute in groups.values() for group in attribute]
+    shown = shown_counts([int((rows["split"] == str(split)).sum()) for _, rows in every for split in Split], generated)
+    coarse = any(count.startswith("~") for count in shown)
+    rates = {
+        target: [
+            rate
+            for attribute in groups.values()
+            for rate in shown_rates([(int(rows[target].sum()), len(rows)) for _, rows in attribute], generated, coarse)
+        ]
+        for target in binary
+    }
+    width = max(len(name) for name, _ in every)
     lines = [f"{'':{width}}  {'train':>10}  {'validation':>10}  {'test':>10}  " + "  ".join(f"{name:>12}" for name in binary)]
-    for number, (name, rows) in enumerate(groups):
+    for number, (name, _) in enumerate(every):
         sizes = "  ".join(f"{count:>10}" for count in shown[3 * number : 3 * number + 3])
-        rates = "  ".join(f"{shown_rate(int(rows[target].sum()), len(rows), generated):>12}" for target in binary)
-        lines.append(f"{name:{width}}  {sizes}  {rates}")
+        lines.append(f"{name:{width}}  {sizes}  " + "  ".join(f"{rates[target][number]:>12}" for target in binary))
     return lines

@@ -1,12 +1,12 @@
 """The flow of a cohort: how many patients and admissions each rule takes away, and what else was noticed.
 
 Counts of a real copy can point at a person when they are small. There, counts from 1 to 9 are shown as <10; and as soon as
-one is, all other counts are rounded to tens, so that it cannot be had by subtraction. A generated copy is shown as it is.
+one is, all other counts are rounded to tens and shares to whole per cents, so that it cannot be had by subtraction. A generated copy is shown as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 SMALLEST_SHOWN = 10
@@ -79,7 +79,13 @@ def shown_counts(counts: Iterable[int], generated: bool) -> list[str]:
     ]
 
 
-def shown_rate(positives: int, total: int, generated: bool) -> str:
-    """Share of positives in per cent, or a dash where the positives or the others of a real copy are few (or there is no row)."""
-    few = any(0 < count < SMALLEST_SHOWN for count in (positives, total - positives))
-    return "-" if total == 0 or (few and not generated) else f"{positives / total:.1%}"
+def shown_rates(cells: Sequence[tuple[int, int]], generated: bool, coarse: bool = False) -> list[str]:
+    """Shares in per cent of (positives, total), of people one of whose groups this is and who are shown together.
+
+    A dash where the positives or the others of a real copy are few, or where there is no row. Where one group has a dash all
+    have, or it could be had from the others and from all together. Coarse ones are whole per cents, for totals that are rounded.
+    """
+    few = any(0 < count < SMALLEST_SHOWN for positives, total in cells for count in (positives, total - positives))
+    if few and not generated:
+        return ["-"] * len(cells)
+    return [f"{positives / total:.{0 if coarse else 1}%}" if total else "-" for positives, total in cells]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.lines import Line2D
 from synthetic_results import LENGTHS, adult_rows, row, vision_rows
 
@@ -172,3 +173,28 @@ def test_equal_figures_are_equal_files() -> None:
     drawings = [figures.context_curves(study, SEX) for _ in range(2)]
     assert style.svg_of(drawings[0]) == style.svg_of(drawings[1])
     assert style.png_of(drawings[0]) == style.png_of(drawings[1])
+
+
+@settings(max_examples=25, deadline=None)
+@given(names=st.lists(st.text("mil ", min_size=1, max_size=24), min_size=1, max_size=4), single=st.booleans())
+def test_labels_beside_lines_stay_in_their_panel(names: list[str], single: bool) -> None:
+    """Whatever they say: the axes give way. Beside two panels, the first one's labels end before the second one's ticks."""
+    figure, panels = (lambda f, a: (f, [a]))(*style.panel("t", "")) if single else style.panel_row(["a", "b"], "")
+    before = [axes.get_position().x1 for axes in panels]
+    for axes in panels:
+        axes.set_xlim(0, 1)
+        style.label_lines(axes, [style.LineLabel(0.5, name, "k") for name in names])
+    figure.set_dpi(200)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    edges = [panels[1].get_tightbbox(renderer).x0, figure.bbox.x1] if not single else [figure.bbox.x1]
+    for axes, edge, old in zip(panels, edges, before, strict=True):
+        ends = [text.get_window_extent(renderer).x1 for text in axes.texts]
+        assert max(ends) <= edge
+        assert axes.get_position().x1 <= old
+        if max(map(len, names)) <= 3:
+            assert axes.get_position().x1 == old
+
+
+def test_a_quantity_that_was_logged_once_is_a_mark() -> None:
+    drawn = figures.training_curves("rank", {"once": ([40], [3.0]), "often": ([10, 20], [1.0, 2.0])}).axes[0]
+    assert line(drawn, "once").get_marker() == "o" and line(drawn, "often").get_marker() == ""

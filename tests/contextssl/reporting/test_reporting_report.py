@@ -118,6 +118,17 @@ def test_a_run_without_results_or_metrics_reports_what_there_is(make_run: MakeRu
     assert "has not been evaluated yet" in page and "mask_probability" in page and "<h2>Training</h2>" not in page
 
 
+def test_an_evaluation_that_may_report_nothing_is_not_taken_for_none(make_run: MakeRun) -> None:
+    page = write_report(make_run([])).read_text()
+    assert "left nothing to report" in page and "has not been evaluated yet" not in page
+
+
+def test_a_text_in_the_manifest_keeps_its_lines(make_run: MakeRun) -> None:
+    flow = ["             patients", "in PATIENTS       1,000", "= cohort            876"]
+    page = write_report(make_run(None, flow=flow, sensitive=["sex", "race"])).read_text()
+    assert "\n".join(flow) in page and "sex, race" in page
+
+
 def test_warnings_of_the_log_and_collapse_come_first(make_run: MakeRun) -> None:
     run = make_run(None)
     warning = "embeddings are nearly constant (spread 0.001)"

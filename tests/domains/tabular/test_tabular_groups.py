@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import binomtest
 
-from contextssl.adapter import Split
+from contextssl.adapter import LabelledData, ProbeTarget, Split
 from contextssl.evaluation.embeddings import EmbeddingBank
 from contextssl.evaluation.probe import LinearProbe
 from contextssl.evaluation.protocols import ReadoutProtocol
@@ -141,3 +142,18 @@ def test_rare_outcomes_of_real_people_are_not_reported(bank: EmbeddingBank, monk
     monkeypatch.setitem(bank.adapter.manifest, "stand_in", False)
     assert {row.target for row in suppressed(bank)} == {"sex"}
     assert list(Suppressed(protocol, smallest=count)(bank)) == everything
+
+
+@pytest.mark.parametrize(
+    ("counts", "shown"), [((10, 10), True), ((9, 40), False), ((10, 4, 6), True), ((9, 8, 8), False), ((30, 4, 5), False)]
+)
+def test_what_the_floor_of_a_target_counts_is_not_a_few_people(
+    counts: tuple[int, ...], shown: bool, bank: EmbeddingBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its accuracy counts the most frequent class and the others, of however many classes."""
+    target = ProbeTarget("ward", torch.repeat_interleave(torch.tensor(counts)), len(counts))
+    rows = torch.zeros(sum(counts), 1)
+    monkeypatch.setattr(bank, "labelled", lambda split: LabelledData(rows, torch.arange(len(rows)), rows, (target,)))
+    monkeypatch.setitem(bank.adapter.manifest, "stand_in", False)
+    monkeypatch.setattr(ReadoutProtocol, "__call__", lambda *_: iter([SimpleNamespace(target="ward")]))
+    assert bool(list(Suppressed(READOUT)(bank))) == shown

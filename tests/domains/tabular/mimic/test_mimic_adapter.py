@@ -90,6 +90,18 @@ def test_a_real_copy_is_described_by_large_counts_only(altered: Fold) -> None:
         found.truth(Split.TEST)
 
 
+def test_no_split_can_be_counted_from_the_others(altered: Fold) -> None:
+    def keep_few(rows: list[dict[str, str]]) -> None:
+        del rows[105:]
+
+    found = Mimic(root=altered("ADMISSIONS", keep_few), pairs=Flip(), targets=("long_stay_7d", "treatment"), split_seed=3)
+    rows, rates = found.manifest["rows"], found.manifest["majority_rate"]
+    assert isinstance(rows, dict) and isinstance(rates, dict)
+    assert rows["validation"] == "<10" and str(rows["train"]).startswith("~")
+    commonest = int(found.raw(Split.TEST)["treatment"].value_counts().iloc[0])
+    assert commonest < 10 and "test/treatment" not in rates, "the largest class of many can be small"
+
+
 def test_two_users_with_the_same_cohort_have_the_same_digests(altered: Fold, generated_folder: Path) -> None:
     cohort = build_cohort(generated_folder)
     mine = str(cohort.subjects[cohort.rows(Split.TEST).index[0]])

@@ -15,7 +15,7 @@ import pytest
 from contextssl.adapter import Split
 from domains.tabular.mimic.cohort import Cohort, CohortOptions, build_cohort
 from domains.tabular.mimic.features import ages, shuffled, splits
-from domains.tabular.mimic.flow import Exclusion, Flow, shown_rate
+from domains.tabular.mimic.flow import Exclusion, Flow, shown_rates
 
 Fold = Callable[..., Path]
 Rows = list[dict[str, str]]
@@ -270,8 +270,26 @@ def test_small_counts_of_a_real_copy_cannot_be_had() -> None:
     ("positives", "total", "real"), [(0, 40, "0.0%"), (9, 40, "-"), (10, 40, "25.0%"), (31, 40, "-"), (0, 0, "-")]
 )
 def test_shares_that_rest_on_few_are_not_shown(positives: int, total: int, real: str) -> None:
-    assert shown_rate(positives, total, generated=False) == real
-    assert total == 0 or shown_rate(positives, total, generated=True) == f"{positives / total:.1%}"
+    assert shown_rates([(positives, total)], generated=False) == [real]
+    assert total == 0 or shown_rates([(positives, total)], generated=True) == [f"{positives / total:.1%}"]
+
+
+def test_a_share_that_is_not_shown_cannot_be_had_from_those_beside_it() -> None:
+    """Of 94 patients 27 are ventilated, of the men 18: the nine women are not to be counted."""
+    groups = [(9, 51), (18, 43)]
+    assert shown_rates(groups, generated=False) == ["-", "-"]
+    assert shown_rates(groups, generated=True) == ["17.6%", "41.9%"]
+    assert shown_rates([(10, 51), (18, 43)], generated=False, coarse=True) == ["20%", "42%"]
+
+
+def test_shares_beside_rounded_counts_are_whole_per_cents(altered: Fold) -> None:
+    def keep_few(rows: list[dict[str, str]]) -> None:
+        del rows[120:]
+
+    lines = build_cohort(altered("ADMISSIONS", keep_few)).lines()
+    sizes = lines[next(number for number, line in enumerate(lines) if line.startswith("all ")) :]
+    assert any("~" in line for line in sizes) and any("%" in line for line in sizes)
+    assert not re.search(r"\d\.\d%", "\n".join(sizes))
 
 
 def test_nothing_of_a_real_copy_is_logged_and_its_lines_hold_no_small_count(
