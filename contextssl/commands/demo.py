@@ -57,18 +57,23 @@ def main(arguments: Sequence[str]) -> int:
 def _data(config: DictConfig, overrides: Sequence[str]) -> list[str]:
     """Makes or fetches the data that the experiment uses; returns what to override where they cannot be had."""
     root = config.domain.get("root")
-    if isinstance(root, DictConfig) and root.get("root") is None:  # a ready-made set, where its domain looks for it
+    ready_made = isinstance(root, DictConfig) and root.get("root") is None  # a set that lies where its domain looks for it
+    real = config.domain.get("source") == "real" and root is None and not {"domain.source=real", "data=real"} & set(overrides)
+    if not (ready_made or real):
+        return []
+    # A domain that can be real or generated is called like its data set.
+    name = root.name if ready_made else config.domain["_target_"].rpartition(".")[2].lower()
+    try:
         try:
-            _say(act("info", root.name))
+            _say(act("info", name))
         except FileNotFoundError:
-            _say(act("prepare", root.name))
-    elif config.domain.get("source") == "real" and "domain.source=real" not in overrides:  # Adult, unless asked for by name
-        try:
-            _say(act("prepare", "adult"))
-        except FileNotFoundError as error:
-            LOG.warning("%s", error)
-            LOG.warning("the demo goes on with generated data; its report says so on every figure")
-            return ["domain.source=generated"]
+            _say(act("prepare", name))
+    except FileNotFoundError as error:
+        if ready_made:
+            raise
+        LOG.warning("%s", error)
+        LOG.warning("the demo goes on with generated data; its report says so on every figure")
+        return ["domain.source=generated"]
     return []
 
 
