@@ -159,9 +159,9 @@ def _baselines(study: StudySet, adapter: SensitiveTable) -> tuple[list[Result], 
     """What is fitted here, measured once, with the wall seconds it took."""
     file, clock = RUNS / study.name / "baselines.jsonl", RUNS / study.name / "baselines.seconds.json"
     if not file.is_file():
-        start, found = time.perf_counter(), []
-        for results in (baseline_results, trained_baseline_results):
-            found += list(results(adapter, target=study.target, by_group=True, smallest_cell=SMALLEST_CELL))
+        start = time.perf_counter()
+        fairness = GroupFairness(study.target, adapter.sensitive, by_group=True, intersections=True, smallest_cell=SMALLEST_CELL)
+        found = [*baseline_results(adapter, fairness), *trained_baseline_results(adapter, fairness)]
         write_text(clock, json.dumps(round(time.perf_counter() - start, 1)))
         write_results(found, file)
     return read_results(file), float(json.loads(clock.read_text()))

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from contextssl.adapter import Split
 from contextssl.evaluation.embeddings import FEATURES, Cell, EmbeddingBank
 from contextssl.evaluation.probe import Probe
 from contextssl.evaluation.protocols import ReadoutProtocol
@@ -24,13 +23,7 @@ ADVERSARIES = (AdversarialEncoder(weight=0.3), AdversarialEncoder(weight=1.0), A
 
 
 def baseline_results(
-    adapter: SensitiveTable,
-    split: Split = Split.TEST,
-    num_resamples: int = 1000,
-    probes: tuple[Probe, ...] = PROBES,
-    target: str | None = None,
-    by_group: bool = False,
-    smallest_cell: int = 0,
+    adapter: SensitiveTable, fairness: GroupFairness | None = None, probes: tuple[Probe, ...] = PROBES
 ) -> Iterator[Result]:
     """What needs no training: a target by `group-fairness/1`; it and the sensitive attributes by `attribute-probe/1`.
 
@@ -38,26 +31,18 @@ def baseline_results(
 
     Args:
         adapter: the table.
-        split: what to report on.
-        num_resamples: of the bootstrap.
+        fairness: the target, the reported rows, and what is compared; all attributes in the first target when None.
         probes: what reads.
-        target: of two classes; the first one when None.
-        by_group: as in `GroupFairness`, with the intersections of all attributes.
-        smallest_cell: as in `GroupFairness`.
     """
-    fairness = _fairness(adapter, split, num_resamples, target, by_group, smallest_cell)
+    fairness = _of_first_target(adapter) if fairness is None else fairness
     for baseline in baselines(adapter, probes):
         yield from _read(adapter, baseline, fairness)
 
 
 def trained_baseline_results(
     adapter: SensitiveTable,
-    split: Split = Split.TEST,
-    num_resamples: int = 1000,
+    fairness: GroupFairness | None = None,
     probes: tuple[Probe, ...] = PROBES,
-    target: str | None = None,
-    by_group: bool = False,
-    smallest_cell: int = 0,
     adversaries: Sequence[AdversarialEncoder] = ADVERSARIES,
     seed: int = 0,
 ) -> Iterator[Result]:
@@ -67,17 +52,13 @@ def trained_baseline_results(
     decisions alone, since they are all that such a classifier gives away.
 
     Args:
-        adapter: the table, as are split to smallest_cell those of `baseline_results`.
-        split: what to report on.
-        num_resamples: of the bootstrap.
+        adapter: the table.
+        fairness: as of `baseline_results`.
         probes: what reads.
-        target: of two classes; the first one when None.
-        by_group: as in `GroupFairness`.
-        smallest_cell: as in `GroupFairness`.
         adversaries: encoders to train; decision makers are those of `decision_makers`.
         seed: of what is trained.
     """
-    fairness = _fairness(adapter, split, num_resamples, target, by_group, smallest_cell)
+    fairness = _of_first_target(adapter) if fairness is None else fairness
     for adversary in adversaries:
         found = Baseline(adversary.name, adversary.fit(adapter, fairness.target, seed), probes)
         yield from _with_seed(_read(adapter, found, fairness), seed)
@@ -85,18 +66,8 @@ def trained_baseline_results(
         yield from _with_seed(_read(adapter, Baseline(name, decide, probes[:1]), fairness, decided=True), seed)
 
 
-def _fairness(
-    adapter: SensitiveTable, split: Split, num_resamples: int, target: str | None, by_group: bool, smallest_cell: int
-) -> GroupFairness:
-    return GroupFairness(
-        target=adapter.targets[0].name if target is None else target,
-        sensitive=adapter.sensitive,
-        readout=ReadoutProtocol(split=split),
-        num_resamples=num_resamples,
-        by_group=by_group,
-        intersections=by_group,
-        smallest_cell=smallest_cell,
-    )
+def _of_first_target(adapter: SensitiveTable) -> GroupFairness:
+    return GroupFairness(adapter.targets[0].name, adapter.sensitive)
 
 
 def _read(adapter: SensitiveTable, baseline: Baseline, fairness: GroupFairness, decided: bool = False) -> Iterator[Result]:

@@ -36,7 +36,8 @@ def rows(census: Adult, makers: Makers) -> dict[tuple[str, ...], Result]:
 
 
 def measured(census: Adult) -> dict[tuple[str, ...], Result]:
-    found = trained_baseline_results(census, num_resamples=20, probes=PROBES[:1], by_group=True, adversaries=QUICK, seed=3)
+    fairness = GroupFairness(sensitive=census.sensitive, num_resamples=20, by_group=True, intersections=True)
+    found = trained_baseline_results(census, fairness, PROBES[:1], adversaries=QUICK, seed=3)
     return {(row.method, row.target, row.probe, row.metric): row for row in found}
 
 

@@ -172,7 +172,7 @@ def test_correlation_remover_leaves_no_linear_trace_and_others_do(census: Adult)
 
 
 def test_baseline_table(census: Adult) -> None:
-    rows = list(baseline_results(census, num_resamples=50, probes=PROBES[:1]))
+    rows = list(baseline_results(census, GroupFairness(num_resamples=50), PROBES[:1]))
     value = {(row.method, row.protocol, row.target, row.metric): row.value for row in rows if row.probe == "linear-standardised"}
     assert value["majority", "attribute-probe/1", "income", "accuracy"] == next(
         row.floor for row in rows if row.target == "income" and row.metric == "accuracy"
