@@ -142,6 +142,7 @@ def variant_table(study: StudySet, numbers: Numbers) -> str:
                     cell(numbers.leakage(place, ("sex",))),
                     cell(numbers.leakage(place, (study.second,))) if study.second in attributes else Cell(),
                     cell(numbers.utility(place, study.target, f"{ODDS}(sex)")),
+                    cell(numbers.utility(place, study.target, f"{PARITY}(sex)")),
                     Cell() if worst is None or "+" not in worst["metric"] else cell(worst),
                 )
             )
@@ -149,7 +150,7 @@ def variant_table(study: StudySet, numbers: Numbers) -> str:
         return NOT_MEASURED + "\n"
     heads = (
         f"{target_name(study.target)} accuracy", "sex: strongest AUROC", f"{study.second}: strongest AUROC",
-        f"{metric_name(ODDS)} (sex)", f"{metric_name(ODDS)}, intersections",
+        f"{metric_name(ODDS)} (sex)", f"{metric_name(PARITY)} (sex)", f"{metric_name(ODDS)}, intersections",
     )  # fmt: skip
     return to_markdown(Table(("", ""), tuple((head,) for head in heads), tuple(labels), tuple(cells)))
 

@@ -60,10 +60,11 @@ VARIANTS = {
     "tables": ("method=context_ssl/tables", "method.rehearsal.content_weight=40.0", "train.num_steps=2000"),
     "paper": ("method=context_ssl/plain", "method.environments.probabilities={sex: 0.5, none: 0.5}"),
 }
+OF_TARGET_MODEL = {"parity": ("method.rehearsal.leakage_given_told=false",)}
 PAIRS_OF_ATTRIBUTES = {"in turn": "", "together": "_joint"}  # ends of the experiments' names
 MAIN, TARGET, BASELINES = "main", "target", "baselines"
 SEVERAL_SEEDS = (MAIN, TARGET, BASELINES)
-PARTS = (*SEVERAL_SEEDS, *VARIANTS, *PAIRS_OF_ATTRIBUTES)
+PARTS = (*SEVERAL_SEEDS, *VARIANTS, *OF_TARGET_MODEL, *PAIRS_OF_ATTRIBUTES)
 SMALLEST_CELL = 10  # people, below which a group is not reported
 
 
@@ -89,10 +90,12 @@ def trained_baselines(study: StudySet, seeds: Sequence[int], extra: Sequence[str
 
 
 def variant_trials(study: StudySet, seeds: Sequence[int], extra: Sequence[str], names: Sequence[str]) -> list[Trial]:
-    """Other pairs and objectives on one attribute; two attributes in turn, and together. The main experiment's own pairs are none."""
+    """Other pairs and objectives on one attribute; two in turn, and together. The main experiment's own pairs are no variant."""
     folder, words = RUNS / study.name, (*study.settings, *extra)
     trials = {name: [Trial(study.experiment, seed, (*words, *changes), folder, name) for seed in seeds]
               for name, changes in VARIANTS.items() if name != study.pairs}  # fmt: skip
+    for name, changes in OF_TARGET_MODEL.items() if study.told_target else ():
+        trials[name] = [Trial(f"{study.experiment}_target", seed, (*words, *changes), folder, name) for seed in seeds]
     for name, kind in PAIRS_OF_ATTRIBUTES.items():
         trials[name] = [Trial(f"{study.experiment}_{study.second}{kind}", seed, words, folder) for seed in seeds]
     return [trial for name in names for trial in trials.get(name, [])]
