@@ -52,7 +52,8 @@ class EmbeddingBank:
         adapter: where items and contexts come from.
         context_lengths: numbers of context tokens, even; 0 stands for the `EMPTY` cell.
         context_draws: number of contexts drawn for each environment and length.
-        environments: those of the action space when None (each group alone, and none).
+        environments: what models are told, or names of it (`sex`, `sex+income`, `none`); those of the action space when None
+            (each group alone, and none).
         controls: shuffled, noise or wrong-group contexts, for environments that tell something.
         control_lengths: their lengths; only the longest when None.
         seed: of the contexts, not of the model, so that all models are asked with the same contexts.
@@ -64,7 +65,7 @@ class EmbeddingBank:
         feature_cache: where features are kept for later evaluations of the same weights; None for nowhere.
 
     Raises:
-        ValueError: for odd or negative lengths, an unknown control or split, or no draw.
+        ValueError: for odd or negative lengths, an unknown control, split or environment, or no draw.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class EmbeddingBank:
         *,
         context_lengths: Sequence[int] = (0, 2, 14, 30, 126),
         context_draws: int = 3,
-        environments: Sequence[Environment] | None = None,
+        environments: Sequence[Environment | str] | None = None,
         controls: Sequence[str] = (Control.SHUFFLED, Control.NOISE, Control.WRONG_GROUP),
         control_lengths: Sequence[int] | None = None,
         seed: int = 0,
@@ -92,7 +93,8 @@ class EmbeddingBank:
             raise ValueError(f"expected at least one context length and one draw, found {lengths} and {context_draws}")
         self.method, self.adapter = method, adapter
         self.context_lengths, self.context_draws = tuple(sorted(set(context_lengths))), context_draws
-        self.environments = tuple(adapter.actions.environments if environments is None else environments)
+        named = adapter.actions.environments if environments is None else environments
+        self.environments = tuple(adapter.actions.environment(each) if isinstance(each, str) else each for each in named)
         self.controls = tuple(Control(control) for control in controls)
         self.control_lengths = tuple(lengths[-1:] if control_lengths is None else sorted(set(control_lengths)))
         self.seed, self.context_split = seed, Split(context_split)

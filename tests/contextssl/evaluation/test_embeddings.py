@@ -111,6 +111,13 @@ def test_cells_hold_one_empty_context_and_no_pointless_control(make_bank: MakeBa
     assert all(cell.control != "wrong-group" for cell in make_bank(groups=("side",)).cells)
 
 
+def test_environments_are_named(make_bank: MakeBank) -> None:
+    named = make_bank(environments=("turn+side", "none"))
+    actions = named.adapter.actions
+    assert named.environments == (actions.environment("all"), actions.environment("none"))
+    assert named.cells == make_bank(environments=named.environments).cells
+
+
 def test_an_empty_context_tells_nothing(make_bank: MakeBank) -> None:
     assert (evidence(make_bank(), EMPTY) == 0).all()
 
@@ -184,6 +191,7 @@ def test_a_context_free_method_has_features_and_nothing_else(make_bank: MakeBank
         ({"context_draws": 0}, "one draw"),
         ({"context_lengths": ()}, "at least one context length"),
         ({"controls": ("scrambled",)}, "scrambled"),
+        ({"environments": ("spin",)}, "spin"),
     ],
 )
 def test_bad_settings_are_one_clear_sentence(make_bank: MakeBank, settings: dict[str, object], message: str) -> None:
