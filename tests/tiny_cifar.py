@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import replace
@@ -77,6 +78,24 @@ def write(files: Mapping[str, bytes], folder: Path) -> Path:
     for name, content in files.items():
         (folder / name).write_bytes(content)
     return folder
+
+
+def numpys(content: bytes) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int_]]:
+    """What numpy and the ordinary unpickler make of a batch."""
+    found = {
+        key if isinstance(key, str) else key.decode(): value for key, value in pickle.loads(content, encoding="bytes").items()
+    }
+    return found["data"].reshape(-1, 3, 32, 32), np.array(found["labels"])
+
+
+class Planted:
+    """Unpickled carelessly, it writes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.system, (f"echo ran > {self.path}",)
 
 
 def whole_set(num_train: int = 100, num_test: int = 30) -> CifarSet:

@@ -1,4 +1,4 @@
-"""What the tests of the speed benchmark share."""
+"""What the tests of one benchmark share: of speed, of 3DIEBench, of the fairness study."""
 
 from __future__ import annotations
 
@@ -31,3 +31,23 @@ def once(speed: ModuleType) -> Any:
 @pytest.fixture
 def turns(speed: ModuleType) -> ModuleType:
     return sys.modules["speed_parts.turns"]
+
+
+@pytest.fixture
+def iebench(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.syspath_prepend(str(CHECKOUT / "benchmarks"))
+    import iebench
+
+    yield iebench
+    for name in [name for name in sys.modules if name.startswith("iebench") or name == "runs"]:
+        sys.modules.pop(name)
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.syspath_prepend(str(CHECKOUT / "benchmarks"))
+    import fairness_study
+
+    yield fairness_study
+    for name in [name for name in sys.modules if name.startswith("fairness_") or name == "runs"]:
+        sys.modules.pop(name)
