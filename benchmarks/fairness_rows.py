@@ -31,6 +31,7 @@ class StudySet:
         second: the other sensitive attribute, in experiments on two.
         settings: of every run.
         pairs: how the main experiment draws partners; other ways are variants.
+        preset: of `context_ssl` that it trains; the other one is a variant.
         told_target: whether there is a second model, whose contexts tell the target.
     """
 
@@ -41,6 +42,7 @@ class StudySet:
     second: str
     settings: tuple[str, ...] = ()
     pairs: str = "matched"
+    preset: str = "default"
     told_target: bool = False
 
     @property

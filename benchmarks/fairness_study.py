@@ -47,9 +47,9 @@ SETS = {
     "adult": StudySet("adult", "UCI Adult", "adult_fairness", "income", "race", told_target=True),
     "generated-mimic": StudySet(
         "generated-mimic", "Generated MIMIC", "mimic_sex", "long_stay_7d", "insurance",
-        ("data=generated", "+domain.num_generated=24000"), pairs="flip",
+        ("data=generated", "+domain.num_generated=24000"), pairs="flip", preset="tables",
     ),
-    "mimic": StudySet("mimic", "MIMIC-III", "mimic_sex", "long_stay_7d", "insurance", pairs="flip"),
+    "mimic": StudySet("mimic", "MIMIC-III", "mimic_sex", "long_stay_7d", "insurance", pairs="flip", preset="tables"),
 }  # fmt: skip
 VARIANTS = {
     "flip": ("pairs=flip",),
@@ -90,10 +90,10 @@ def trained_baselines(study: StudySet, seeds: Sequence[int], extra: Sequence[str
 
 
 def variant_trials(study: StudySet, seeds: Sequence[int], extra: Sequence[str], names: Sequence[str]) -> list[Trial]:
-    """Other pairs and objectives on one attribute; two in turn, and together. The main experiment's own pairs are no variant."""
+    """Other pairs and objectives on one attribute; two in turn, and together. What the main experiment does is no variant."""
     folder, words = RUNS / study.name, (*study.settings, *extra)
     trials = {name: [Trial(study.experiment, seed, (*words, *changes), folder, name) for seed in seeds]
-              for name, changes in VARIANTS.items() if name != study.pairs}  # fmt: skip
+              for name, changes in VARIANTS.items() if name not in (study.pairs, study.preset)}  # fmt: skip
     for name, changes in OF_TARGET_MODEL.items() if study.told_target else ():
         trials[name] = [Trial(f"{study.experiment}_target", seed, (*words, *changes), folder, name) for seed in seeds]
     for name, kind in PAIRS_OF_ATTRIBUTES.items():
@@ -274,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parts = {}
         for name in options.sets:
             trials = trials_of(SETS[name], options.parts, options.seeds, extra)
-            if trials:  # the main experiment's own pairs are no variant
+            if trials:  # what the main experiment does is no variant
                 parts[name] = measure(SETS[name], trials, options.jobs, command)
         stored = json.loads(results.read_text()) if results.is_file() else None
         write_text(results, as_json(joined(parts, stored)))
