@@ -32,7 +32,6 @@ class StudySet:
         settings: of every run.
         pairs: how the main experiment draws partners; other ways are variants.
         preset: of `context_ssl` that it trains; the other one is a variant.
-        told_target: whether there is a second model, whose contexts tell the target.
     """
 
     name: str
@@ -43,14 +42,13 @@ class StudySet:
     settings: tuple[str, ...] = ()
     pairs: str = "matched"
     preset: str = "default"
-    told_target: bool = False
 
     @property
-    def models(self) -> tuple[Model, ...]:
-        """The main one, and one whose contexts tell the target where there is one."""
+    def models(self) -> tuple[Model, Model]:
+        """The main one, and one whose contexts tell the target."""
         main = Model(self.experiment, "none", "sex")
         second = Model(f"{self.experiment}_target", self.target, f"sex+{self.target}")
-        return (main, second) if self.told_target else (main,)
+        return main, second
 
     @property
     def baselines(self) -> str:

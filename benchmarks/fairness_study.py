@@ -44,7 +44,7 @@ RUNS = Path("outputs/benchmarks/fairness")
 RESULTS = ROOT / "benchmarks/results/fairness_study.json"
 MIMIC_RESULTS = "mimic_study.json"
 SETS = {
-    "adult": StudySet("adult", "UCI Adult", "adult_fairness", "income", "race", told_target=True),
+    "adult": StudySet("adult", "UCI Adult", "adult_fairness", "income", "race"),
     "generated-mimic": StudySet(
         "generated-mimic", "Generated MIMIC", "mimic_sex", "long_stay_7d", "insurance",
         ("data=generated", "+domain.num_generated=24000"), pairs="flip", preset="tables",
@@ -94,7 +94,7 @@ def variant_trials(study: StudySet, seeds: Sequence[int], extra: Sequence[str], 
     folder, words = RUNS / study.name, (*study.settings, *extra)
     trials = {name: [Trial(study.experiment, seed, (*words, *changes), folder, name) for seed in seeds]
               for name, changes in VARIANTS.items() if name not in (study.pairs, study.preset)}  # fmt: skip
-    for name, changes in OF_TARGET_MODEL.items() if study.told_target else ():
+    for name, changes in OF_TARGET_MODEL.items():
         trials[name] = [Trial(f"{study.experiment}_target", seed, (*words, *changes), folder, name) for seed in seeds]
     for name, kind in PAIRS_OF_ATTRIBUTES.items():
         trials[name] = [Trial(f"{study.experiment}_{study.second}{kind}", seed, words, folder) for seed in seeds]
