@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,11 +103,21 @@ class EmbeddingBank:
         self.batch_size, self.memory, self.feature_cache = batch_size, memory, feature_cache
         self.longest = lengths[-1]
         self.device = next((p.device for p in method.parameters()), torch.device("cpu"))
+        self._start_empty()
+
+    def _start_empty(self) -> None:
         self._labelled: dict[Split, LabelledData] = {}
         self._features: dict[Split, Tensor] = {}
         self._contexts: dict[int, Transitions] = {}
         self._conditioned: dict[Cell, ConditionedEncoder] = {}
         self._embeddings: OrderedDict[tuple[Cell, Split, int | None], Tensor] = OrderedDict()
+
+    def over(self, adapter: DomainAdapter) -> EmbeddingBank:
+        """A bank of the same method after the same kind of contexts, over another adapter's rows; its features are not cached."""
+        other = copy(self)
+        other.adapter, other.feature_cache = adapter, None
+        other._start_empty()
+        return other
 
     @property
     def cells(self) -> tuple[Cell, ...]:

@@ -56,7 +56,7 @@ class AugmentedRetrieval(RetrievalPictures):
         """The first view of each image with the action to one of its other views."""
         transform = checked_transform(self.transform, bank.adapter)
         views = AugmentedViews(bank.adapter, transform, self.num_images, self.num_candidates, self.seed)
-        own = bank_of(bank, views)
+        own = bank.over(views)
         data = own.labelled(self.split)
         queries = first_queries(data, self.seed)
         actions, latent = bank.adapter.actions, data.latent[queries[0].candidates]
@@ -136,22 +136,6 @@ def first_queries(data: LabelledData, seed: int) -> list[Query]:
         target = rows[1 + int(torch.randint(len(rows) - 1, (), generator=draws))]
         queries.append(Query(int(rows[0]), int(target), rows[1:]))
     return queries
-
-
-def bank_of(bank: EmbeddingBank, adapter: DomainAdapter) -> EmbeddingBank:
-    """The same method after the same contexts, over other rows."""
-    return EmbeddingBank(
-        bank.method,
-        adapter,
-        context_lengths=bank.context_lengths,
-        context_draws=bank.context_draws,
-        environments=bank.environments,
-        control_lengths=bank.control_lengths,
-        seed=bank.seed,
-        context_split=bank.context_split,
-        batch_size=bank.batch_size,
-        memory=bank.memory,
-    )
 
 
 def checked_transform(transform: Augmentation | None, domain: DomainAdapter | None = None) -> Augmentation:

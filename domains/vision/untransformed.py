@@ -72,18 +72,4 @@ class UntransformedProtocol:
 
 def untransformed_bank(bank: EmbeddingBank) -> EmbeddingBank:
     """A bank of the same method after the same contexts, over the items as they are."""
-    return EmbeddingBank(
-        bank.method,
-        UntransformedItems(bank.adapter),
-        context_lengths=bank.context_lengths,
-        context_draws=bank.context_draws,
-        environments=bank.environments,
-        controls=bank.controls,
-        control_lengths=bank.control_lengths,
-        seed=bank.seed,
-        context_split=bank.context_split,
-        training_seed=bank.training_seed,
-        method_name=bank.method_name,
-        batch_size=bank.batch_size,
-        memory=bank.memory,
-    )
+    return bank.over(UntransformedItems(bank.adapter))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from contextssl.adapter import Split
+from contextssl.adapter import DomainAdapter, Split
 from contextssl.evaluation.cells import CellFilter
 from contextssl.evaluation.embeddings import EMPTY, FEATURES, Cell, EmbeddingBank
 from contextssl.evaluation.probe import LinearProbe, NearestNeighbours
@@ -109,6 +110,23 @@ def test_cells_hold_one_empty_context_and_no_pointless_control(make_bank: MakeBa
     assert {cell.length for cell in cells if cell.control in ("shuffled", "noise", "wrong-group")} == {6}
     assert sum(cell.environment == "turn" for cell in cells) == 2 * (2 + 3)
     assert all(cell.control != "wrong-group" for cell in make_bank(groups=("side",)).cells)
+
+
+def test_a_bank_over_other_rows_shares_settings_and_nothing_that_was_computed(make_bank: MakeBank) -> None:
+    bank, cell = make_bank(context_draws=1, environments=("turn",), training_seed=4), Cell("turn", "true", 6, 0)
+    mine, rows = bank.embeddings(cell, Split.TEST), bank.labelled(Split.TEST)
+
+    def negated() -> DomainAdapter:
+        adapter = make_bank().adapter
+        adapter.labelled = lambda split: replace(rows, inputs=-rows.inputs)  # type: ignore[method-assign]
+        return adapter
+
+    other, fresh = bank.over(negated()), make_bank(context_draws=1, environments=("turn",))
+    fresh.adapter = negated()
+    torch.testing.assert_close(other.embeddings(cell, Split.TEST), fresh.embeddings(cell, Split.TEST))
+    assert other.cells == bank.cells and other.training_seed == 4
+    assert bank.labelled(Split.TEST) is rows and torch.equal(bank.embeddings(cell, Split.TEST), mine)
+    assert not torch.equal(mine, other.embeddings(cell, Split.TEST))
 
 
 def test_environments_are_named(make_bank: MakeBank) -> None:
