@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from runs import Record
 
-from contextssl.reporting.names import environment_name
+from contextssl.reporting.names import environment_name, target_name
 from contextssl.reporting.style import COLOURS, MARKERS, PAPER, RULE, SOFT, house_style, label_points, panel, set_ticks
 
 FRONT = "#a6acb5"
@@ -102,7 +102,8 @@ def _own(axes: Axes, study: StudySet, numbers: Numbers) -> tuple[list[tuple[floa
                 covered += _cross(axes, x, y, colour if filled else SOFT)
                 style = {"markerfacecolor": face, "markeredgecolor": edge, "markeredgewidth": 0.8}
                 axes.plot(*place, marker=marker, markersize=5.2, zorder=4, **style)
-        labels.append((*ends[1], f"{environment_name(environment)}, c = {LONGEST}", colour))
+        told = environment_name(environment).replace(target_name(study.target), target_words(study.target))
+        labels.append((*ends[1], told, colour))
         if series % 2 == 0:
             labels.append((*ends[0], "no context" if series == 0 else "told the target: no context", SOFT))
     return labels, covered
