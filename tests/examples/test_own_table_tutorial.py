@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from contextssl.commands.main import main
 from domains.tabular.census import generate_census
@@ -28,9 +30,12 @@ def test_the_tutorial_runs_as_it_is_written(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(example, "generate_census", lambda num_rows, seed: generate_census(num_rows // 20, seed))
     example.main("my_table", "generated")
     Path("my_table/census.yaml").write_text(re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.S)[0])
-    commands = [line.split()[1:] for line in PAGE.splitlines() if re.match(r"    contextssl (train|evaluate|report) ", line)]
-    for words, fewer in zip(commands, (FEWER, QUICK, []), strict=True):
+    lines = PAGE.replace("\\\n", " ").splitlines()
+    commands = [shlex.split(line)[1:] for line in lines if re.match(r"    contextssl (train|evaluate|report) ", line)]
+    for words, fewer in zip(commands, (FEWER, QUICK, [], FEWER), strict=True):
         assert main([*words, *fewer]) == 0
+    told = yaml.safe_load(Path("outputs/my_target/config.yaml").read_text())
+    assert told["domain"]["told_targets"] == ["income"] and told["method"]["rehearsal"]["leakage_given_told"]
     manifest = json.loads(Path("outputs/my_table/manifest.json").read_text())
     assert manifest["name"] == "census" and sum(manifest["rows"].values()) == 600
     page = Path("outputs/my_table/report.html").read_text()
