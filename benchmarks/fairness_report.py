@@ -155,13 +155,15 @@ def variant_table(study: StudySet, numbers: Numbers) -> str:
     return to_markdown(Table(("", ""), tuple((head,) for head in heads), tuple(labels), tuple(cells)))
 
 
-def caption(part: Record, study: StudySet) -> str:
+def caption(part: Record, study: StudySet, numbers: Numbers) -> str:
     """What the numbers are, and what they cost."""
+    first, second = (numbers.num_seeds(model.experiment) for model in study.models)
+    seeds = f"{first} training seeds" + (f" ({second} of the second model)" if second not in (0, first) else "")
     spent = part["seconds"].get(study.experiment, {})
     cost = "; ".join(f"{min(clock):.0f} to {max(clock):.0f} s to {verb}" for verb, clock in spent.items() if clock)
     kind = "Generated data, nobody in them is real. " if part["data"].get("stand_in") else ""
     return (
-        f"{kind}Test rows; mean ± standard deviation over {len(part['seeds'])} training seeds. The target is read by logistic "
+        f"{kind}Test rows; mean ± standard deviation over {seeds}. The target is read by logistic "
         "regression on standardised embeddings, or decided by the method itself. Leakage is the AUROC of the strongest of linear, MLP "
         "and boosted probes; from a classifier's decisions, of a linear one. The front is that of all methods below `no context`, each "
         f"of which was trained or fitted for its one point. One seed took {cost or 'a time that was not recorded'}."
@@ -180,7 +182,7 @@ def sections(record: Record, sets: Mapping[str, StudySet], folder: str) -> dict[
         }
         for kind, text in pictures.items():
             found[f"fairness-{name}-{kind}"] = f"![{text}]({folder}/fairness_{name}_{kind}.svg)\n"
-        found[f"fairness-{name}"] = table(study, numbers) + "\n" + caption(part, study) + "\n"
+        found[f"fairness-{name}"] = table(study, numbers) + "\n" + caption(part, study, numbers) + "\n"
         found[f"fairness-{name}-targets"] = targets_table(study, numbers, record)
         found[f"fairness-{name}-paired"] = paired_table(study, record)
         found[f"fairness-{name}-variants"] = variant_table(study, numbers)

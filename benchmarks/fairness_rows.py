@@ -89,6 +89,10 @@ class Numbers:
         """One row, None where it was not measured."""
         return self._rows.get((place, target, probe, metric))
 
+    def num_seeds(self, experiment: str) -> int:
+        """How many training seeds its rows are the means of; 0 where there are none."""
+        return max((row["num_seeds"] for (place, *_), row in self._rows.items() if place.experiment == experiment), default=0)
+
     def leakage(self, place: Place, attributes: Sequence[str], probes: Sequence[str] = LEAKAGE_PROBES) -> Record | None:
         """The largest AUROC at which any of the probes reads any of the attributes."""
         found = [row for name in attributes for probe in probes if (row := self.row(place, name, probe, "auroc"))]
