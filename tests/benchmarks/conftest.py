@@ -1,26 +1,32 @@
-"""What the tests of one benchmark share: of speed, of 3DIEBench, of the fairness study."""
+"""What tests of benchmarks share: the import of one, and those that several files test."""
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def speed(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.syspath_prepend(str(CHECKOUT / "benchmarks"))
-    import speed
+def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a benchmark as its command does; afterwards everything that came from its folder is forgotten."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    yield importlib.import_module
+    for name, module in list(sys.modules.items()):
+        if BENCHMARKS in Path(getattr(module, "__file__", None) or "/").parents:
+            sys.modules.pop(name)
 
-    yield speed
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("speed", "speed_parts", "peers", "runs")]:
-        sys.modules.pop(name)
+
+@pytest.fixture
+def speed(load: Callable[[str], ModuleType]) -> ModuleType:
+    return load("speed")
 
 
 @pytest.fixture
@@ -34,20 +40,10 @@ def turns(speed: ModuleType) -> ModuleType:
 
 
 @pytest.fixture
-def iebench(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.syspath_prepend(str(CHECKOUT / "benchmarks"))
-    import iebench
-
-    yield iebench
-    for name in [name for name in sys.modules if name.startswith("iebench") or name == "runs"]:
-        sys.modules.pop(name)
+def iebench(load: Callable[[str], ModuleType]) -> ModuleType:
+    return load("iebench")
 
 
 @pytest.fixture
-def study(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.syspath_prepend(str(CHECKOUT / "benchmarks"))
-    import fairness_study
-
-    yield fairness_study
-    for name in [name for name in sys.modules if name.startswith("fairness_") or name == "runs"]:
-        sys.modules.pop(name)
+def study(load: Callable[[str], ModuleType]) -> ModuleType:
+    return load("fairness_study")

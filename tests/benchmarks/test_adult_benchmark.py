@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
@@ -21,13 +20,8 @@ STORED = CHECKOUT / "benchmarks/results/adult.json"
 
 
 @pytest.fixture
-def adult(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.syspath_prepend(str(CHECKOUT / "benchmarks"))
-    import adult
-
-    yield adult
-    for name in ("adult", "adult_report", "runs"):
-        sys.modules.pop(name, None)
+def adult(load: Callable[[str], ModuleType]) -> ModuleType:
+    return load("adult")
 
 
 def value(seed: int, environment: str, control: str, length: int, target: str, metric: str) -> float:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
@@ -15,20 +14,14 @@ from contextssl.commands.configuration import compose_config
 from contextssl.evaluation.results import Result
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-MODULES = ("cifar10", "cifar10_report", "runs")
 LENGTHS = (0, 2, 14, 30, 126)
 PROBES = ("linear", "linear-standardised", "knn-10")
 FALL = {0: 0.0, 2: 0.1, 14: 0.3, 30: 0.45, 126: 0.4}  # of the untold group
 
 
 @pytest.fixture
-def cifar10(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.syspath_prepend(str(CHECKOUT / "benchmarks"))
-    import cifar10
-
-    yield cifar10
-    for name in MODULES:
-        sys.modules.pop(name, None)
+def cifar10(load: Callable[[str], ModuleType]) -> ModuleType:
+    return load("cifar10")
 
 
 def value(target: str, probe: str, environment: str, control: str, length: int, seed: int) -> float:

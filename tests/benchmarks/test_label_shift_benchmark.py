@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -16,13 +15,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.syspath_prepend(str(CHECKOUT / "benchmarks"))
-    import label_shift
-
-    yield label_shift
-    for name in ("label_shift", "label_shift_report", "label_shift_rows", "label_shift_figure", "runs"):
-        sys.modules.pop(name, None)
+def benchmark(load: Callable[[str], ModuleType]) -> ModuleType:
+    return load("label_shift")
 
 
 def planted(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -16,12 +15,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.syspath_prepend(str(CHECKOUT / "benchmarks"))
-    import large_scale
-
-    yield large_scale
-    sys.modules.pop("large_scale", None)
+def benchmark(load: Callable[[str], ModuleType]) -> ModuleType:
+    return load("large_scale")
 
 
 def test_the_ways_read_the_same_pairs_of_different_views_of_one_item(

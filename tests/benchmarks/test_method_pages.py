@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -18,18 +17,12 @@ from contextssl.evaluation.results import Result
 from contextssl.reproduction import record as records
 from contextssl.reproduction.tables import PaperTable
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 OWN = {"context_classifier", "label_tokens"}  # not compared with these; docs/results/label_shift.md
 
 
 @pytest.fixture
-def method_pages(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.syspath_prepend(str(CHECKOUT / "benchmarks"))
-    import method_pages
-
-    yield method_pages
-    for name in ("method_pages", "runs"):
-        sys.modules.pop(name, None)
+def method_pages(load: Callable[[str], ModuleType]) -> ModuleType:
+    return load("method_pages")
 
 
 @pytest.fixture(scope="module")

@@ -5,24 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.syspath_prepend(str(CHECKOUT / "benchmarks"))
-    import mimic_demo
-
-    yield mimic_demo
-    for name in ("mimic_demo", "runs"):
-        sys.modules.pop(name, None)
+def benchmark(load: Callable[[str], ModuleType]) -> ModuleType:
+    return load("mimic_demo")
 
 
 def test_only_the_published_files_are_measured(benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture
-def rendering(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.syspath_prepend(str(CHECKOUT / "benchmarks"))
-    import rendering
-
-    yield rendering
-    sys.modules.pop("rendering", None)
+def rendering(load: Callable[[str], ModuleType]) -> ModuleType:
+    return load("rendering")
 
 
 def test_rendering_rates_are_those_of_the_line_through_both_sets(rendering) -> None:

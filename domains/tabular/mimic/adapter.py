@@ -122,9 +122,11 @@ class Mimic(SensitiveTable):
             assert isinstance(self.manifest[name], dict)
         rows, rates = dict(self.manifest["rows"]), dict(self.manifest["majority_rate"])  # type: ignore[call-overload]
         few = {key: _is_few(rate, rows[key.partition("/")[0]]) for key, rate in rates.items()}
-        self.manifest["majority_rate"] = {key: rate for key, rate in rates.items() if not few[key]}
+        digits = 4
         if min(rows.values()) < SMALLEST_SHOWN:
             self.manifest["rows"] = dict(zip(rows, shown_counts(rows.values(), generated=False), strict=True))
+            digits = 2  # with more, a rate tells of how many it is
+        self.manifest["majority_rate"] = {key: round(rate, digits) for key, rate in rates.items() if not few[key]}
 
 
 def _is_few(rate: float, total: int) -> bool:

@@ -1,7 +1,8 @@
 """The flow of a cohort: how many patients and admissions each rule takes away, and what else was noticed.
 
 Counts of a real copy can point at a person when they are small. There, counts from 1 to 9 are shown as <10; and as soon as
-one is, all other counts are rounded to tens and shares to whole per cents, so that it cannot be had by subtraction. A generated copy is shown as it is.
+one is, all other counts are rounded to tens and shares to whole per cents, so that it cannot be had by subtraction. A
+generated copy is shown as it is.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from published_folder import VIEWS, draw_latent, write_folder
+from published_folder import VIEWS, draw_latent
 from scipy.spatial.transform import Rotation
 
 from contextssl.adapter import Split
@@ -30,15 +30,8 @@ bench = partial(ThreeDIEBench, encoder=partial(SmallConvNet, widths=(4,), out_di
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("published")
-    write_folder(root)
-    return root
-
-
-@pytest.fixture(scope="module")
-def packed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pack_folder(folder, tmp_path_factory.mktemp("packs") / "iebench", size=12).path
+def packed(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pack_folder(original, tmp_path_factory.mktemp("packs") / "iebench", size=12).path
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +63,7 @@ def test_the_rotation_is_about_fixed_axes() -> None:
 
 @pytest.mark.parametrize("light", [False, True])
 def test_pairs_are_two_views_of_one_object_and_the_action_leads_from_one_to_the_other(
-    packed: Path, folder: Path, light: bool
+    packed: Path, original: Path, light: bool
 ) -> None:
     adapter = bench(packed, light=light)
     batch = adapter.train_sequences(20, seed=3)[0]
@@ -83,7 +76,7 @@ def test_pairs_are_two_views_of_one_object_and_the_action_leads_from_one_to_the_
         rows = [by_image[(image[0, t] * 255).round().byte().numpy().tobytes()] for image in (batch.state, batch.next_state)]
         assert rows[0] != rows[1] and owner[rows[0]] == owner[rows[1]] and owner[rows[0]] in training
         item = adapter.store.items[owner[rows[0]]]
-        x, y = (np.load(folder / item.name / f"latent_{row - item.first_row}.npy") for row in rows)
+        x, y = (np.load(original / item.name / f"latent_{row - item.first_row}.npy") for row in rows)
         turn_x, turn_y = Rotation.from_euler("xyz", x[:3]), Rotation.from_euler("xyz", y[:3])
         expected = [*(turn_x.inv() * turn_y).as_quat(), y[3] - x[3], y[6] - x[6], *((y[4:6] - x[4:6]) if light else ())]
         np.testing.assert_allclose(batch.action[0, t].numpy(), expected, atol=1e-5)
@@ -250,11 +243,11 @@ def test_a_list_that_is_no_array(tmp_path: Path) -> None:
         read_split_list(tmp_path, "val")
 
 
-def test_lists_that_name_missing_objects(folder: Path, tmp_path: Path) -> None:
+def test_lists_that_name_missing_objects(original: Path, tmp_path: Path) -> None:
     lists = write_lists(tmp_path / "lists", val_images=[*NAMES[::4], "/02691156/lost/", "/03001627/gone/"])
     with pytest.raises(ValueError, match=r"name 2 objects that are not in .*: 02691156/lost, 03001627/gone; complete the folder"):
-        pack_folder(folder, tmp_path / "pack", size=8, splits=lists)
-    store = pack_folder(folder, tmp_path / "pack", size=8, splits=lists, skip_bad=True)
+        pack_folder(original, tmp_path / "pack", size=8, splits=lists)
+    store = pack_folder(original, tmp_path / "pack", size=8, splits=lists, skip_bad=True)
     assert [store.items[index].name for index in store.split("test").tolist()] == NAMES[::4]
     assert set(store.manifest["skipped"]) == {"02691156/lost", "03001627/gone"}
 
@@ -275,19 +268,19 @@ def test_the_published_lists() -> None:
     assert labels.tolist() == [synsets.index(name.partition("/")[0]) for name in test]  # what `category` is, too
 
 
-def test_the_command(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv("CONTEXTSSL_DATA", raising=False)
     monkeypatch.setenv("CONTEXTSSL_CACHE", str(tmp_path / "cache"))
-    assert data.main(["prepare", "iebench", f"root={folder}", "size=8", "processes=1"]) == 0
-    assert f"{tmp_path / 'cache' / 'iebench'}: 8x8 pixels, from {folder}" in capsys.readouterr().out
+    assert data.main(["prepare", "iebench", f"root={original}", "size=8", "processes=1"]) == 0
+    assert f"{tmp_path / 'cache' / 'iebench'}: 8x8 pixels, from {original}" in capsys.readouterr().out
     assert data.main(["verify", "iebench"]) == 0
     assert "52 views of 13 objects are as they were packed" in capsys.readouterr().out
     assert bench().store.image_shape == (3, 8, 8) and locate() == tmp_path / "cache" / "iebench"
-    assert data.main(["prepare", "iebench", f"root={folder}", "size=8", "processes=1", f"out={tmp_path / 'other'}"]) == 0
+    assert data.main(["prepare", "iebench", f"root={original}", "size=8", "processes=1", f"out={tmp_path / 'other'}"]) == 0
     assert verify(tmp_path / "other") and info(tmp_path / "other")[1].startswith("split (seeded by object): train 10 objects")
 
 
-def test_what_a_store_cannot_be(packed: Path, folder: Path, tmp_path: Path) -> None:
+def test_what_a_store_cannot_be(packed: Path, original: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="is not fetched from here"):
         prepare(None)
     with pytest.raises(FileNotFoundError, match="holds no packed views"):
@@ -297,7 +290,7 @@ def test_what_a_store_cannot_be(packed: Path, folder: Path, tmp_path: Path) -> N
     with pytest.raises(ValueError, match="views_per_object must be"):
         bench(packed, views_per_object=0)
     lists = write_lists(tmp_path / "lists", val_images=[NAMES[0]], train_images=[NAMES[5], NAMES[9]])
-    pack_folder(folder, tmp_path / "pack", size=8, splits=lists)
+    pack_folder(original, tmp_path / "pack", size=8, splits=lists)
     with pytest.raises(ValueError, match="no objects for validation; pack at least three objects"):
         bench(tmp_path / "pack")
 

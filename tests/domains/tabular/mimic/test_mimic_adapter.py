@@ -98,6 +98,7 @@ def test_no_split_can_be_counted_from_the_others(altered: Fold) -> None:
     rows, rates = found.manifest["rows"], found.manifest["majority_rate"]
     assert isinstance(rows, dict) and isinstance(rates, dict)
     assert rows["validation"] == "<10" and str(rows["train"]).startswith("~")
+    assert all(rate == round(rate, 2) for rate in rates.values()), "a rate of four digits tells of how many it is"
     commonest = int(found.raw(Split.TEST)["treatment"].value_counts().iloc[0])
     assert commonest < 10 and "test/treatment" not in rates, "the largest class of many can be small"
 
